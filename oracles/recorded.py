@@ -1,0 +1,139 @@
+"""The requests that a volume got before a check found damage, and the scripts that repeat them.
+
+A finding carries such a record from the case to the runner. It is not a part of a report.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from oracles.life import CHANGES, KILLED, Moment
+from oracles.scripts import SIZE_MAX, Script, Step
+
+MOST = 1500
+"""Moments of a record: the last ones."""
+_UNIT = 64 << 10
+"""Bytes: a request is near damage if it touches the same unit."""
+_CONNECTIONS = 8
+_PATTERN = re.compile(r"pattern 0x([0-9a-f]{2})")
+_SIZES = re.compile(r"from (\d+) to (\d+) bytes")
+_ON_PLACES = ("write", "zero", "discard", "read", "status")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What happened to a volume until a check found damage.
+
+    :ivar size: of the volume at its end, in bytes.
+    """
+
+    size: int
+    moments: tuple[Moment, ...]
+
+
+def steps_of(moments: Sequence[Moment]) -> Iterator[Step]:
+    """Yield the steps of a script that repeat moments, without the prefill of the whole volume."""
+    lanes: dict[str, int] = {}
+    last = "flush"  # a script begins with durable contents
+    for one in moments:
+        lane = lanes.setdefault(one.lane, len(lanes) % _CONNECTIONS + 1) if one.lane else 1
+        match one.kind:
+            case "write":
+                found = _PATTERN.search(one.text)
+                fill = int(found[1], 16) if found else -1
+                yield Step("write", one.offset, one.length, one.fua, fill=fill, connection=lane)
+            case "zero":
+                yield Step("zero", one.offset, one.length, one.fua, connection=lane)
+            case "discard" | "read":
+                yield Step(one.kind, one.offset, one.length, connection=lane)
+            case "flush" if last != "flush":
+                yield Step("flush", connection=lane)
+            case "close":
+                yield Step("reopen", connection=lane)
+            case "restart":
+                yield Step("restart")
+            case "cut" if one.text == KILLED:
+                yield Step("kill")
+            case "cut":
+                seed = one.text.removeprefix("seed ")
+                yield Step("power-cut", seed=int(seed) if seed.isdigit() else 0)
+            case "resize" if sizes := _SIZES.fullmatch(one.text):
+                yield Step("resize", size=int(sizes[2]))
+            case "snapshot" if one.text.endswith("was taken"):
+                yield Step("snapshot")
+        last = last if one.kind == "prefill" else one.kind
+
+
+def scripts_of(
+    record: Recorded, places: Sequence[tuple[int, int]], *, with_status: bool = False
+) -> list[tuple[str, Script]]:
+    """Return scripts of a record, the shortest first, each with what it is made of.
+
+    :param places: offset and length of what is damaged: the shorter scripts have the requests
+        there, and those in the same 64 KiB. Without any, there is only the script of all requests.
+    :param with_status: ask for the block status at the end.
+    """
+    moments = record.moments[-MOST:]
+    size = _first_size(record)
+    if size > SIZE_MAX:
+        return []
+    begun = [one for one in record.moments if one.kind in CHANGES]
+    is_whole = bool(begun) and begun[0].kind == "prefill"
+    parts: list[tuple[str, Callable[[Moment], bool]]] = []
+    if places:
+        parts.append(("the requests to the damaged place", lambda one: _is_near(one, places, 1)))
+        near = "the requests to the damaged place and to the 64 KiB around it"
+        parts.append((near, lambda one: _is_near(one, places, _UNIT)))
+    parts.append(("all requests to the volume", lambda _: True))
+    made: list[tuple[str, Script]] = []
+    for about, is_part in parts:
+        steps = list(steps_of([one for one in moments if is_part(one)]))
+        if with_status:
+            steps.append(Step("status", 0, size))
+        script = Script(size, tuple(steps), prefill=is_whole)
+        if steps and fits(script) and all(script != one for _, one in made):
+            made.append((about, script))
+    return made
+
+
+def _first_size(record: Recorded) -> int:
+    """Return the size that the volume had before the first of the moments that count."""
+    resized = (one for one in record.moments[-MOST:] if one.kind == "resize")
+    sizes = next((found for one in resized if (found := _SIZES.fullmatch(one.text))), None)
+    return int(sizes[1]) if sizes else record.size
+
+
+def _is_near(one: Moment, places: Sequence[tuple[int, int]], unit: int) -> bool:
+    if one.kind not in _ON_PLACES or not one.length:
+        return True
+    return any(
+        one.offset // unit <= (offset + length - 1) // unit
+        and offset // unit <= (one.offset + one.length - 1) // unit
+        for offset, length in places
+    )
+
+
+def fits(script: Script) -> bool:
+    """Return whether all requests of a script are inside the volume; False without any."""
+    size = script.size
+    for step in script.steps:
+        if step.do == "resize":
+            size = step.size
+        if step.offset + step.length > size or not 0 <= size <= SIZE_MAX or step.offset < 0:
+            return False
+    return bool(script.steps)
+
+
+def with_no_hole(script: Script) -> Script | None:
+    """Return the script with NO_HOLE in all its zeroes; None without zeroes.
+
+    A record does not say which zeroes had the flag.
+    """
+    if not any(one.do == "zero" for one in script.steps):
+        return None
+    return replace(
+        script,
+        steps=tuple(replace(s, no_hole=True) if s.do == "zero" else s for s in script.steps),
+    )

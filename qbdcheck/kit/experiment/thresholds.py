@@ -1,0 +1,141 @@
+"""Where a length begins to fail, or to be right, and which places of a volume fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+Fails = Callable[[int], bool | None]
+"""Whether a value fails; None: not tried, or neither failure nor right."""
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Range:
+    """Values that fail around one that does.
+
+    :ivar least: the smallest value that fails; ``too_small`` the one directly below it that is
+        right; None: the smallest one that can be tried fails.
+    :ivar most: the largest value that fails; ``too_large`` as above.
+    :ivar is_regular: whether all that was tried fits: no value between both is right, and none
+        outside fails.
+    :ivar known: what was tried, by value: whether it failed.
+    """
+
+    least: int
+    too_small: int | None
+    most: int
+    too_large: int | None
+    is_regular: bool
+    known: Mapping[int, bool]
+
+
+def failing_range(value: int, unit: int, most: int, fails: Fails) -> Range:
+    """Return which values fail around one that fails: multiples of ``unit`` up to ``most``."""
+    known: dict[int, bool | None] = {value: True}
+
+    def ask(one: int) -> bool | None:
+        if one not in known:
+            known[one] = fails(one)
+        return known[one]
+
+    least, too_small = value, None
+    if value > unit and ask(unit) is not True:
+        least, too_small = _edge(value, unit, unit, ask)
+    elif value > unit:
+        least = unit
+    largest, too_large, larger = value, None, value
+    while larger < most:
+        larger = min(larger * 2, most // unit * unit)
+        if larger <= largest:
+            break
+        if ask(larger) is True:
+            largest = larger
+            continue
+        largest, too_large = _edge(largest, larger, unit, ask)
+        break
+    _sample(least, largest, unit, ask)
+    irregular = any(
+        (fail is False and least < one < largest) or (fail is True and not least <= one <= largest)
+        for one, fail in known.items()
+    )
+    is_sure = all(known.get(edge) is False for edge in (too_small, too_large) if edge is not None)
+    found = {one: fail for one, fail in sorted(known.items()) if fail is not None}
+    return Range(least, too_small, largest, too_large, is_sure and not irregular, found)
+
+
+def _edge(good: int, bad: int, unit: int, ask: Fails) -> tuple[int, int]:
+    """Return neighbours of which the first fails and the second does not, between two such values.
+
+    Before halving, the values at and beside powers of two are asked: most thresholds are there.
+    """
+    powers = [1 << bits for bits in range(40) if min(good, bad) < 1 << bits < max(good, bad)]
+    for power in sorted(powers, key=lambda one: abs(one - good)):
+        if not min(good, bad) < power < max(good, bad):
+            continue
+        good, bad = (power, bad) if ask(power) is True else (good, power)
+    step = unit if bad < good else -unit
+    for edge in (good - step, bad + step):
+        if min(good, bad) < edge < max(good, bad):
+            good, bad = (edge, bad) if ask(edge) is True else (good, edge)
+    while abs(good - bad) > unit:
+        middle = (good + bad) // 2 // unit * unit
+        if middle in (good, bad):
+            middle = min(good, bad) + unit
+        fail = ask(middle)
+        if fail is None:
+            break
+        good, bad = (middle, bad) if fail else (good, middle)
+    return good, bad
+
+
+def _sample(least: int, most: int, unit: int, ask: Fails) -> None:
+    """Ask some values between, so that a pattern is not taken for a threshold."""
+    span = most - least
+    for one in (least + unit, least + span // 3 // unit * unit + unit, most - unit):
+        if least < one < most:
+            ask(one // unit * unit)
+
+
+@dataclass(frozen=True)
+class Places:
+    """What the tried places tell.
+
+    :ivar rule: ``any`` (all fail), ``multiples`` (only multiples of ``unit`` fail), ``not
+        multiples`` (all others fail) or ``mixed``.
+    """
+
+    rule: str
+    unit: int = 0
+
+
+def places_of(outcomes: Mapping[int, bool]) -> Places:
+    """Return which of the tried offsets fail, as a rule, if all fit it."""
+    if all(outcomes.values()):
+        return Places("any")
+    for bits in range(1, 21):
+        unit = 1 << bits
+        at = [fail for offset, fail in outcomes.items() if not offset % unit]
+        off = [fail for offset, fail in outcomes.items() if offset % unit]
+        if len(at) < 2 or len(off) < 2:
+            continue
+        if all(at) and not any(off):
+            return Places("multiples", unit)
+        if not any(at) and all(off):
+            return Places("not multiples", unit)
+    return Places("mixed")
+
+
+def probes(offset: int, unit: int, size: int) -> list[int]:
+    """Return offsets to try: multiples of powers of two, near and far, and odd ones.
+
+    :param unit: offsets are multiples of it, in bytes. :param size: the largest offset.
+    """
+    base = offset // 65536 * 65536
+    base = base if base + 2 * 65536 <= size else max(base - 2 * 65536, 0)
+    away = [0, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 1, 513, _MIB // 2]
+    found = [base + one for one in away]
+    found += [offset + 4096, offset + 65536, 0, size // unit * unit]
+    return [
+        one for one in dict.fromkeys(found) if not one % unit and 0 <= one <= size and one != offset
+    ]
