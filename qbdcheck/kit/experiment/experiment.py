@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from oracles.damage import Damage
@@ -14,7 +14,8 @@ from qbdcheck.kit.experiment import variants, words
 from qbdcheck.kit.experiment.bench import Bench
 from qbdcheck.kit.experiment.outcomes import FAILS, RIGHT, Judge, Tried, kind_of
 from qbdcheck.kit.experiment.script_search import first_failing, smallest, with_step
-from qbdcheck.kit.experiment.thresholds import failing_range, places_of, probes
+from qbdcheck.kit.experiment.shapes import Shape, explain, pool_of, properties
+from qbdcheck.kit.experiment.thresholds import failing_range
 from qbdcheck.machine_speed import Limit
 from qbdcheck.report.events import CaseExperiment, Trial
 
@@ -26,8 +27,11 @@ _PATIENCE = 2.0
 """On a machine that is starved, an experiment takes so many times longer at most."""
 _PLAYS = 3
 _LONGEST = 8 << 20
-_LENGTHS = 3
-"""Steps whose length is varied."""
+_SECTOR = 512
+_LENGTHS = 2
+"""Steps whose length and place are varied."""
+_TRIALS = 24
+"""Trials of other lengths and places of a step."""
 _NOT_PLAYED = (Damage.CHANGING, Damage.METADATA, Damage.FILE, Damage.SIZE, Damage.NOT_READY)
 NOT_TRIED, NOT_REPRODUCED, REPRODUCED = "not tried", "not reproduced", "reproduced"
 
@@ -113,9 +117,8 @@ class Experiment:
         for variant in variants.of_requests(script, abilities):
             self._try(variant)
         words.say_trials(self._trials[first:], self._said)
-        for number in _longest(script):
-            self._vary_length(script, number, unit)
-        self._vary_place(script, unit)
+        for number in _placed(script)[:_LENGTHS]:
+            self._vary_shape(script, number, unit)
         first = len(self._trials)
         for variant in variants.of_surroundings(script, abilities, unit):
             self._try(variant)
@@ -132,79 +135,48 @@ class Experiment:
             Trial(step, factor, as_is, change, tried.outcome, tried.plays, tried.failed, seen)
         )
 
-    def _asked(
-        self, make: Callable[[int], Script | None], step: int, factor: str, as_is: str
-    ) -> Callable[[int], bool | None]:
-        """Return a function that tries a value; None: it is not known whether it fails."""
+    def _vary_shape(self, script: Script, number: int, unit: int) -> None:
+        """Find out which lengths and places of a step fail; the other steps move with it."""
+        step = script.steps[number]
+        low, high = _room(script, number)
+        longest = min(high - step.offset, _LONGEST)
 
-        def fails(value: int) -> bool | None:
-            script = make(value)
-            tried = None if script is None else self._judge.tried(script)
+        def fails(shape: Shape) -> bool | None:
+            changed = variants.shaped(script, number, *shape)
+            tried = None if changed is None else self._judge.tried(changed)
             if tried is None:
                 return None
-            self._note(step, factor, as_is, f"{value:,}", tried)
+            change = f"{shape[1]:,} bytes at offset {shape[0]:,}"
+            as_is = f"{step.length:,} bytes at offset {step.offset:,}"
+            self._note(number + 1, "length and place", as_is, change, tried)
             return {FAILS: True, RIGHT: False}.get(tried.outcome)
 
-        return fails
-
-    def _vary_length(self, script: Script, number: int, unit: int) -> None:
-        step = script.steps[number]
-        most = min(script.size - step.offset, _LONGEST)
-        fails = self._asked(
-            lambda value: variants.with_length(script, number, value),
-            number + 1,
-            "length",
-            f"{step.length:,}",
+        coarse = max(unit, _SECTOR)
+        found = failing_range(
+            step.length, coarse, longest, lambda value: fails((step.offset, value))
         )
-        found = failing_range(step.length, unit, most, fails)
-        if not self._judge.is_over():
-            words.say_length(number + 1, found, self._said)
-
-    def _vary_place(self, script: Script, unit: int) -> None:
-        placed = [one for one in script.steps if one.length]
-        if not placed:
-            return
-        offset = placed[0].offset
-        highest = max(one.offset + one.length for one in placed) - offset
-        fails = self._asked(
-            lambda value: variants.moved(script, value - offset), 0, "place", f"{offset:,}"
-        )
-        known: dict[int, bool] = {offset: True}
-        for one in probes(offset, unit, script.size - highest):
-            if (failed := fails(one)) is not None:
-                known[one] = failed
-        if not self._judge.is_over() and len(known) > 2:
-            edge = self._edge(known, unit, fails) if places_of(known).rule == "mixed" else ""
-            words.say_places(script, dict(sorted(known.items())), edge, self._said)
-
-    def _edge(self, known: dict[int, bool], unit: int, fails: Callable[[int], bool | None]) -> str:
-        """Return from or up to which offset it fails, if one offset divides what was tried."""
-        failing = [one for one, failed in known.items() if failed]
-        right = [one for one, failed in known.items() if not failed]
-        step = max(unit, 512)
-        if max(right) < min(failing):
-            good, bad = min(failing), max(right)
-        elif max(failing) < min(right):
-            good, bad = max(failing), min(right)
-        else:
-            return ""
-        while abs(good - bad) > step:
-            middle = (good + bad) // 2 // step * step
-            middle = middle if middle not in (good, bad) else min(good, bad) + step
-            failed = fails(middle)
-            if failed is None or not min(good, bad) < middle < max(good, bad):
-                break
-            known[middle] = failed
-            good, bad = (middle, bad) if failed else (good, middle)
-        if bad < good:
-            return f"at offset {good:,} or above ({bad:,} is right)"
-        return f"at offset {good:,} or below ({bad:,} is right)"
+        known = {(step.offset, length): failed for length, failed in found.known.items()}
+        lengths = [(found.least, True)] if found.too_small is not None else []
+        lengths += [(found.most, False)] if found.too_large is not None else []
+        pool = pool_of((step.offset, step.length), unit, low, high, _LONGEST)
+        explained = explain(known, properties(lengths, script.size), pool, fails, _TRIALS)
+        is_cut = self._judge.is_over()
+        words.say_shape(script, number + 1, explained, self._said, is_cut=is_cut)
 
 
-def _longest(script: Script) -> list[int]:
-    """Return the places of the steps whose length is varied."""
-    placed = [number for number, one in enumerate(script.steps) if one.length]
-    return placed[:_LENGTHS]
+def _placed(script: Script) -> list[int]:
+    """Return the places of the steps that have a length."""
+    return [number for number, one in enumerate(script.steps) if one.length]
+
+
+def _room(script: Script, number: int) -> tuple[int, int]:
+    """Return the lowest offset of a step, and its highest end, if the others move with it."""
+    step = script.steps[number]
+    others = [one for at, one in enumerate(script.steps) if one.length and at != number]
+    size = min([script.size, *(one.size for one in script.steps if one.do == "resize")])
+    below = max([0, *(step.offset - one.offset for one in others)])
+    above = max([0, *(one.offset + one.length - step.offset - 1 for one in others)])
+    return below, size - max(0, above - step.length)
 
 
 def _not_reproduced(scripts: Sequence[tuple[str, Script]], judge: Judge) -> str:

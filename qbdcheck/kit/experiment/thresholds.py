@@ -1,4 +1,4 @@
-"""Where a length begins to fail, or to be right, and which places of a volume fail."""
+"""Where a length begins to fail, or to be right."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 Fails = Callable[[int], bool | None]
 """Whether a value fails; None: not tried, or neither failure nor right."""
-_MIB = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -95,47 +94,3 @@ def _sample(least: int, most: int, unit: int, ask: Fails) -> None:
     for one in (least + unit, least + span // 3 // unit * unit + unit, most - unit):
         if least < one < most:
             ask(one // unit * unit)
-
-
-@dataclass(frozen=True)
-class Places:
-    """What the tried places tell.
-
-    :ivar rule: ``any`` (all fail), ``multiples`` (only multiples of ``unit`` fail), ``not
-        multiples`` (all others fail) or ``mixed``.
-    """
-
-    rule: str
-    unit: int = 0
-
-
-def places_of(outcomes: Mapping[int, bool]) -> Places:
-    """Return which of the tried offsets fail, as a rule, if all fit it."""
-    if all(outcomes.values()):
-        return Places("any")
-    for bits in range(1, 21):
-        unit = 1 << bits
-        at = [fail for offset, fail in outcomes.items() if not offset % unit]
-        off = [fail for offset, fail in outcomes.items() if offset % unit]
-        if len(at) < 2 or len(off) < 2:
-            continue
-        if all(at) and not any(off):
-            return Places("multiples", unit)
-        if not any(at) and all(off):
-            return Places("not multiples", unit)
-    return Places("mixed")
-
-
-def probes(offset: int, unit: int, size: int) -> list[int]:
-    """Return offsets to try: multiples of powers of two, near and far, and odd ones.
-
-    :param unit: offsets are multiples of it, in bytes. :param size: the largest offset.
-    """
-    base = offset // 65536 * 65536
-    base = base if base + 2 * 65536 <= size else max(base - 2 * 65536, 0)
-    away = [0, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 1, 513, _MIB // 2]
-    found = [base + one for one in away]
-    found += [offset + 4096, offset + 65536, 0, size // unit * unit]
-    return [
-        one for one in dict.fromkeys(found) if not one % unit and 0 <= one <= size and one != offset
-    ]

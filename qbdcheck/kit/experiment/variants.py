@@ -185,16 +185,13 @@ def _twice(script: Script, _abilities: frozenset[str]) -> Iterator[Variant]:
             yield Variant(number + 1, "a second time", "once", "twice", changed)
 
 
-def moved(script: Script, by: int) -> Script | None:
-    """Return the script with all its requests moved; None if they do not fit into the volume."""
-    steps = tuple(
-        replace(one, offset=one.offset + by) if one.length else one for one in script.steps
-    )
-    changed = replace(script, steps=steps)
-    return changed if fits(changed) else None
+def shaped(script: Script, number: int, offset: int, length: int) -> Script | None:
+    """Return the script with another place and length of a step, from 0; the others move with it.
 
-
-def with_length(script: Script, number: int, length: int) -> Script | None:
-    """Return the script with another length of a step, from 0; None if it does not fit."""
-    changed = with_step(script, number, replace(script.steps[number], length=length))
+    None if they do not fit into the volume.
+    """
+    by = offset - script.steps[number].offset
+    steps = [replace(one, offset=one.offset + by) if one.length else one for one in script.steps]
+    steps[number] = replace(steps[number], length=length)
+    changed = replace(script, steps=tuple(steps))
     return changed if fits(changed) else None

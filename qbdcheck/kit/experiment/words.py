@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 
 from oracles.scripts import STEPS, Script, Step
 from qbdcheck.kit.experiment.outcomes import FAILS, OTHER, RIGHT, SOMETIMES, Tried
-from qbdcheck.kit.experiment.thresholds import Places, Range, places_of
+from qbdcheck.kit.experiment.shapes import Explained, Shape, in_words
 from qbdcheck.kit.experiment.variants import FRESH, SAME_PLACE, STEP
 from qbdcheck.report.events import Trial
 
 _EXAMPLES = 4
+_SURE = 8
+"""Fewer lengths and places that all fail prove little."""
 _REQUESTS = {
     "write": "write",
     "zero": "write zeroes",
@@ -95,67 +97,38 @@ def _varied(factor: str, fails: Sequence[str]) -> str:
     return ", ".join(fails) if factor == "kind" else f"{factor} ({', '.join(fails)})"
 
 
-def say_length(number: int, found: Range, said: Said) -> None:
-    """Add what the lengths of a step tell; ``number`` is that of the step, from 1."""
-    whose = f"step {number}: "
-    if not found.is_regular:
-        _say_irregular(f"{whose}length", found.known, said)
-        return
-    limits = []
-    if found.too_small is not None:
-        limits.append(f"at least {found.least:,} bytes long ({found.too_small:,} are right)")
-    if found.too_large is not None:
-        limits.append(f"at most {found.most:,} bytes long ({found.too_large:,} are right)")
-    if limits:
-        said.needed.append(f"{whose}{', and '.join(limits)}")
-    elif found.least < found.most:
-        said.indifferent.append(f"{whose}length ({found.least:,} to {found.most:,} bytes)")
+def say_shape(script: Script, number: int, found: Explained, said: Said, *, is_cut: bool) -> None:
+    """Add what other lengths and places of a step tell; ``number`` is that of the step, from 1.
 
-
-def _say_irregular(whose: str, known: Mapping[int, bool], said: Said) -> None:
-    places = places_of(known)
-    if places.rule == "multiples":
-        said.needed.append(f"{whose} a multiple of {places.unit:,} bytes ({_examples(known)})")
-    elif places.rule == "not multiples":
-        said.needed.append(f"{whose} not a multiple of {places.unit:,} bytes ({_examples(known)})")
-    else:
-        said.unclear.append(f"{whose}: {_examples(known)}")
-
-
-def say_places(script: Script, known: Mapping[int, bool], edge: str, said: Said) -> None:
-    """Add what moving all requests tells.
-
-    :param known: by the offset of the first request: whether it failed.
-    :param edge: where failures begin or end, in words, if there is one such offset.
+    :param is_cut: the time was over before all had been tried.
     """
-    requests = sum(one.length > 0 for one in script.steps)
-    subject = "the request begins" if requests == 1 else "the first request begins"
-    if requests > 1:
-        subject = f"all moved together, {subject}"
-    places: Places = places_of(known)
-    match places.rule:
-        case "any":
-            said.indifferent.append(f"the place on the volume ({len(known)} places tried)")
-        case "multiples":
-            said.needed.append(f"{subject} at a multiple of {places.unit:,} ({_examples(known)})")
-        case "not multiples":
-            said.needed.append(
-                f"{subject} not at a multiple of {places.unit:,} ({_examples(known)})"
-            )
-        case _ if edge:
-            said.needed.append(f"{subject} {edge}")
-        case _:
-            said.unclear.append(f"{subject} at {_examples(known)}")
+    others = sum(one.length > 0 for one in script.steps) > 1
+    whose = f"step {number}: "
+    together = ", the other steps moved with it" if others else ""
+    count = len(found.samples)
+    if all(found.samples.values()):
+        if count >= _SURE:
+            said.indifferent.append(f"{whose}length and place ({count} tried{together})")
+    elif found.rule is not None and not is_cut:
+        right = next(iter(_shapes(found.samples, failed=False)), "")
+        said.needed.append(
+            f"{whose}it {in_words(found.rule)} ({count} lengths and places tried{together}; right:"
+            f" {right})"
+        )
+    else:
+        fails = "; ".join(_shapes(found.samples, failed=True)[:_EXAMPLES])
+        right = "; ".join(_shapes(found.samples, failed=False)[:_EXAMPLES])
+        said.unclear.append(f"{whose}fails with {fails}; right with {right}")
 
 
-def _examples(known: Mapping[int, bool]) -> str:
-    told = []
-    for fail, word in ((True, "fails"), (False, "right")):
-        values = [one for one, failed in known.items() if failed is fail]
-        if values:
-            shown = ", ".join(f"{one:,}" for one in values[:_EXAMPLES])
-            told.append(f"{word}: {shown}{', ...' * (len(values) > _EXAMPLES)}")
-    return "; ".join(told)
+def _shapes(samples: Mapping[Shape, bool], *, failed: bool) -> list[str]:
+    """Return lengths and places that failed, or that were right, in words; the simple ones first.
+
+    Numbers with few digits other than 0 in base 16 are simple.
+    """
+    chosen = [one for one, fail in samples.items() if fail is failed]
+    chosen.sort(key=lambda one: sum(len(f"{number:x}".strip("0")) for number in one))
+    return [f"{length:,} bytes at {offset:,}" for offset, length in chosen]
 
 
 def sentence_of(smallest: Script, rate: Tried, source: str) -> str:
