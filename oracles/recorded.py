@@ -16,6 +16,8 @@ MOST = 1500
 """Moments of a record: the last ones."""
 _UNIT = 64 << 10
 """Bytes: a request is near damage if it touches the same unit."""
+_MOVED, _ROUND = 16 << 20, 1 << 20
+"""Bytes: requests are moved by multiples of the one; smaller volumes are multiples of the other."""
 _CONNECTIONS = 8
 _PATTERN = re.compile(r"pattern 0x([0-9a-f]{2})")
 _SIZES = re.compile(r"from (\d+) to (\d+) bytes")
@@ -34,13 +36,13 @@ class Recorded:
 
 
 def steps_of(moments: Sequence[Moment]) -> Iterator[Step]:
-    """Yield the steps of a script that repeat moments, without the prefill of the whole volume."""
+    """Yield the steps of a script that repeat moments."""
     lanes: dict[str, int] = {}
     last = "flush"  # a script begins with durable contents
     for one in moments:
         lane = lanes.setdefault(one.lane, len(lanes) % _CONNECTIONS + 1) if one.lane else 1
         match one.kind:
-            case "write":
+            case "write" | "prefill":
                 found = _PATTERN.search(one.text)
                 fill = int(found[1], 16) if found else -1
                 yield Step("write", one.offset, one.length, one.fua, fill=fill, connection=lane)
@@ -63,7 +65,7 @@ def steps_of(moments: Sequence[Moment]) -> Iterator[Step]:
                 yield Step("resize", size=int(sizes[2]))
             case "snapshot" if one.text.endswith("was taken"):
                 yield Step("snapshot")
-        last = last if one.kind == "prefill" else one.kind
+        last = one.kind
 
 
 def scripts_of(
@@ -71,16 +73,16 @@ def scripts_of(
 ) -> list[tuple[str, Script]]:
     """Return scripts of a record, the shortest first, each with what it is made of.
 
+    Requests to a volume that is too large for a script are moved to a smaller one.
+
     :param places: offset and length of what is damaged: the shorter scripts have the requests
         there, and those in the same 64 KiB. Without any, there is only the script of all requests.
     :param with_status: ask for the block status at the end.
     """
     moments = record.moments[-MOST:]
     size = _first_size(record)
-    if size > SIZE_MAX:
-        return []
-    begun = [one for one in record.moments if one.kind in CHANGES]
-    is_whole = bool(begun) and begun[0].kind == "prefill"
+    begun = next((one for one in record.moments if one.kind in CHANGES), None)
+    is_whole = begun is not None and begun.kind == "prefill" and begun.length >= size
     parts: list[tuple[str, Callable[[Moment], bool]]] = []
     if places:
         parts.append(("the requests to the damaged place", lambda one: _is_near(one, places, 1)))
@@ -89,13 +91,48 @@ def scripts_of(
     parts.append(("all requests to the volume", lambda _: True))
     made: list[tuple[str, Script]] = []
     for about, is_part in parts:
-        steps = list(steps_of([one for one in moments if is_part(one)]))
+        chosen = [one for one in moments if is_part(one)]
+        steps = tuple(steps_of(chosen if not is_whole else _without_whole_prefill(chosen, size)))
+        script = _on_smaller_volume(Script(size, steps, prefill=is_whole), places)
+        if script is None or not script.steps:
+            continue
         if with_status:
-            steps.append(Step("status", 0, size))
-        script = Script(size, tuple(steps), prefill=is_whole)
-        if steps and fits(script) and all(script != one for _, one in made):
-            made.append((about, script))
+            script = replace(script, steps=(*script.steps, Step("status", 0, script.size)))
+        if fits(script) and all(script != one for _, one in made):
+            moved = ", on a smaller volume" if script.size != size else ""
+            made.append((f"{about}{moved}", script))
     return made
+
+
+def _without_whole_prefill(moments: Sequence[Moment], size: int) -> list[Moment]:
+    return [one for one in moments if one.kind != "prefill" or one.length < size]
+
+
+def _on_smaller_volume(script: Script, places: Sequence[tuple[int, int]]) -> Script | None:
+    """Return a script on a volume of `SIZE_MAX` at most; None if there is none.
+
+    It has the parts of the requests in a window around the damage, moved by a multiple of 16 MiB,
+    so that alignments stay. The distance to the end of the volume stays too, where it is short.
+    """
+    if script.size <= SIZE_MAX:
+        return script
+    if not places or any(one.do == "resize" for one in script.steps):
+        return None
+    by = min(offset for offset, _ in places) // _MOVED * _MOVED
+    end = min(script.size, by + 2 * _MOVED)
+    steps = [_within(one, by, end) for one in script.steps]
+    left = tuple(one for one in steps if one is not None)
+    highest = max((one.offset + one.length for one in left), default=0)
+    size = end - by if end == script.size else -(-highest // _ROUND) * _ROUND + _ROUND
+    return replace(script, size=size, steps=left) if any(one.length for one in left) else None
+
+
+def _within(step: Step, start: int, end: int) -> Step | None:
+    """Return the part of a step in a window, from its beginning on; None if there is none."""
+    if not step.length:
+        return step
+    first, after = max(step.offset, start), min(step.offset + step.length, end)
+    return replace(step, offset=first - start, length=after - first) if first < after else None
 
 
 def _first_size(record: Recorded) -> int:

@@ -12,6 +12,7 @@ from oracles.finding import Finding
 from oracles.scripts import Script, ScriptError
 from qbdcheck.catalogue.case import case
 from qbdcheck.kit.experiment import experiment as experiments
+from qbdcheck.kit.experiment.bench import Bench
 from qbdcheck.pytest_integration.fixtures import capabilities_of, description_of
 from qbdcheck.report.events import CaseEnded
 from qbdcheck.runner.case_state import (
@@ -60,8 +61,7 @@ def test(request: pytest.FixtureRequest) -> None:
     task = stash[TASK]
     wanted, scripts = experiments.candidates(task.findings, task.script)
     if wanted is None or not scripts:
-        why = "no script can show this kind of failure, or its requests were not recorded"
-        stash[EXPERIMENT] = experiments.not_tried(why)
+        stash[EXPERIMENT] = experiments.not_tried(task.findings)
         return
 
     def open_session(place: Path) -> TargetSession:
@@ -76,5 +76,5 @@ def test(request: pytest.FixtureRequest) -> None:
             ends_server=True,
         )
 
-    bench = experiments.Bench(open_session, stash[SCRATCH], stash[SEED])
+    bench = Bench(open_session, stash[SCRATCH], stash[SEED])
     stash[EXPERIMENT] = experiments.Experiment(bench, wanted).run(scripts)

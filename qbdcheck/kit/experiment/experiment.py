@@ -13,7 +13,7 @@ from qbdcheck import clock
 from qbdcheck.kit.experiment import variants, words
 from qbdcheck.kit.experiment.bench import Bench
 from qbdcheck.kit.experiment.outcomes import FAILS, RIGHT, Judge, Tried, kind_of
-from qbdcheck.kit.experiment.script_search import first_failing, smallest, with_step
+from qbdcheck.kit.experiment.script_search import first_failing, smallest
 from qbdcheck.kit.experiment.shapes import Shape, explain, pool_of, properties
 from qbdcheck.kit.experiment.thresholds import failing_range
 from qbdcheck.machine_speed import Limit
@@ -23,7 +23,7 @@ LIMIT_S = 20.0
 """Seconds of work of an experiment."""
 _SEARCH_S = 10.0
 """Seconds of work to find a script that fails, and to make it small."""
-_PATIENCE = 2.0
+_PATIENCE = 3.0
 """On a machine that is starved, an experiment takes so many times longer at most."""
 _PLAYS = 3
 _LONGEST = 8 << 20
@@ -143,7 +143,7 @@ class Experiment:
 
         def fails(shape: Shape) -> bool | None:
             changed = variants.shaped(script, number, *shape)
-            tried = None if changed is None else self._judge.tried(changed)
+            tried = None if changed is None else self._judge.tried(changed, plays=1)
             if tried is None:
                 return None
             change = f"{shape[1]:,} bytes at offset {shape[0]:,}"
@@ -181,22 +181,29 @@ def _room(script: Script, number: int) -> tuple[int, int]:
 
 def _not_reproduced(scripts: Sequence[tuple[str, Script]], judge: Judge) -> str:
     """Return what it says that no script failed."""
-    most = max((len(script.steps) for _, script in scripts), default=0)
+    about, longest = max(scripts, key=lambda one: len(one[1].steps))
+    asked = f"{about} ({len(longest.steps)} steps, one at a time)"
     if judge.is_over():
         return (
-            f"Tried on fresh volumes: it did not fail within the time ({judge.count} plays of the"
-            " recorded requests, one at a time)."
+            f"Tried on fresh volumes: it did not fail within the time ({judge.count} plays, with"
+            f" {asked})."
         )
     return (
-        f"Tried on fresh volumes: the {most} recorded requests, sent one at a time, did not fail"
-        f" ({judge.count} plays). So it may need requests in flight together, a moment in time,"
-        " other contents, or something that the record does not have."
+        f"Tried on fresh volumes: {asked} did not fail in {judge.count} plays. So it may need"
+        " requests in flight together, a moment in time, other contents, or something that the"
+        " record does not have."
     )
 
 
-def not_tried(why: str) -> CaseExperiment:
-    """Return that nothing was tried, and why."""
-    return CaseExperiment("", 0, "", NOT_TRIED, f"Not tried: {why}.")
-
-
-__all__ = ["Bench", "Experiment", "candidates", "not_tried", "with_step"]
+def not_tried(findings: Sequence[Finding]) -> CaseExperiment:
+    """Return that there is no script to try, and why."""
+    kinds = [one.damage for one in findings]
+    if not kinds:
+        why = "the failure does not say what is wrong with the volume"
+    elif kinds[0] in _NOT_PLAYED:
+        why = f"a script of requests cannot show this kind of failure ({kinds[0].value})"
+    elif all(one.record is None for one in findings):
+        why = "the requests before the failure were not recorded"
+    else:
+        why = "the requests do not fit into a volume of 64 MiB"
+    return CaseExperiment("", 0, "", NOT_TRIED, f"Not tried again: {why}.")

@@ -18,7 +18,7 @@ _UNITS = [1 << bits for bits in range(9, 21)]
 _MOST_ATOMS = 3
 _LEFT = 400
 """Rules that are compared at most."""
-_AFTER = 5
+_AFTER = 6
 """Trials that must fit a rule after it was found."""
 
 
@@ -169,10 +169,13 @@ def _confirming(
     rule: Rule, pool: Sequence[Shape], samples: Mapping[Shape, bool], *, want: bool
 ) -> Shape | None:
     """Return a shape that must fail by the rule, or must be right, unlike those tried."""
-    lengths = {length for _, length in samples}
-    able = [one for one in pool if holds(rule, one) is want]
-    new = [one for one in able if one[1] not in lengths]
-    return next(iter([*new, *able, *pool]), None)
+    begins, lengths = {begin for begin, _ in samples}, {length for _, length in samples}
+
+    def newness(shape: Shape) -> int:
+        return (shape[0] not in begins) + (shape[1] not in lengths)
+
+    able = [one for one in pool if holds(rule, one) is want] or pool
+    return max(able, key=newness, default=None)
 
 
 def pool_of(shape: Shape, unit: int, low: int, high: int, longest: int) -> list[Shape]:
