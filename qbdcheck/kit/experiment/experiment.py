@@ -103,7 +103,7 @@ class Experiment:
             outcome=outcome,
             sentence=sentence,
             needed=tuple(said.needed),
-            indifferent=tuple(said.indifferent),
+            indifferent=said.no_difference(),
             unclear=tuple(said.unclear),
             trials=tuple(self._trials),
             all_plays=self._judge.count,
@@ -161,7 +161,7 @@ class Experiment:
         pool = pool_of((step.offset, step.length), unit, low, high, _LONGEST)
         explained = explain(known, properties(lengths, script.size), pool, fails, _TRIALS)
         is_cut = self._judge.is_over()
-        words.say_shape(script, number + 1, explained, self._said, is_cut=is_cut)
+        words.say_shape(script, number + 1, found, explained, self._said, is_cut=is_cut)
 
 
 def _placed(script: Script) -> list[int]:

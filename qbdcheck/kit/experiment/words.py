@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from oracles.scripts import STEPS, Script, Step
-from qbdcheck.kit.experiment.outcomes import FAILS, OTHER, RIGHT, SOMETIMES, Tried
+from qbdcheck.kit.experiment.outcomes import FAILS, RIGHT, SOMETIMES, Tried
 from qbdcheck.kit.experiment.shapes import Explained, Shape, in_words
+from qbdcheck.kit.experiment.thresholds import Range
 from qbdcheck.kit.experiment.variants import FRESH, SAME_PLACE, STEP
 from qbdcheck.report.events import Trial
 
@@ -33,11 +34,31 @@ _REQUESTS = {
 
 @dataclass
 class Said:
-    """Conditions in words; each is about the smallest script."""
+    """Conditions in words; each is about the smallest script.
+
+    :ivar indifferent: what makes no difference, with the step, or the place between steps.
+    """
 
     needed: list[str] = field(default_factory=list)
-    indifferent: list[str] = field(default_factory=list)
+    indifferent: list[tuple[str, str]] = field(default_factory=list)
     unclear: list[str] = field(default_factory=list)
+
+    def no_difference(self) -> tuple[str, ...]:
+        """Return what makes no difference, each once, with all the steps of which it was tried."""
+        found: dict[str, list[str]] = {}
+        for what, where in self.indifferent:
+            found.setdefault(what, []).append(where)
+        return tuple(
+            f"{what} ({_joined(where)})" if any(where) else what for what, where in found.items()
+        )
+
+
+def _joined(where: Sequence[str]) -> str:
+    """Return ``step 1``, or ``steps 1, 2``, or the places between steps."""
+    steps = [one.removeprefix("step ") for one in where if one.startswith("step ")]
+    others = [one for one in where if one and not one.startswith("step ")]
+    words = [f"step{'s' * (len(steps) > 1)} {', '.join(steps)}"] if steps else []
+    return ", ".join([*words, *others])
 
 
 def step_in_words(step: Step) -> str:
@@ -72,17 +93,34 @@ def _say_group(whose: str, factor: str, group: Sequence[Trial], said: Said) -> N
             said.unclear.append(f"{whose}{one.change}: failed {one.failed} of {one.plays} times")
     as_is = group[0].as_is
     is_between = as_is.startswith("no ")
-    if is_between or factor == FRESH:
+    if is_between:
         whose = ""
-    if right and fails:
+    if factor == FRESH:
+        _say_fresh(group[0], said)
+    elif right and fails:
         said.needed.append(
             f"{whose}{as_is}, or {' or '.join(map(_bare, fails))}; right: {', '.join(right)}"
         )
     elif right:
         said.needed.append(f"{whose}{as_is} (right: {', '.join(right)})")
     elif fails:
-        name = factor if is_between or factor in ("FUA", "NO_HOLE") else _varied(factor, fails)
-        said.indifferent.append(f"{whose}{name}")
+        step = whose.removesuffix(": ")
+        if is_between:
+            what, _, where = factor.partition(" before ")
+            said.indifferent.append((what, f"before {where}"))
+        else:
+            name = factor if factor in ("FUA", "NO_HOLE") else _varied(factor, fails)
+            said.indifferent.append((name, step))
+
+
+def _say_fresh(trial: Trial, said: Said) -> None:
+    """Add what came of other contents before; on an empty volume, zeroes cannot be seen."""
+    if trial.outcome == FAILS:
+        said.indifferent.append((trial.change, ""))
+    elif trial.outcome == RIGHT and "never" in trial.change:
+        said.needed.append(f"{trial.as_is} ({trial.change}: right, or it cannot be seen)")
+    elif trial.outcome == RIGHT:
+        said.needed.append(f"{trial.as_is} (right: {trial.change})")
 
 
 def _bare(change: str) -> str:
@@ -93,13 +131,16 @@ def _varied(factor: str, fails: Sequence[str]) -> str:
     if factor == "a second time":
         return "done twice"
     if factor == SAME_PLACE:
-        return f"the place ({', '.join(fails)})"
-    return ", ".join(fails) if factor == "kind" else f"{factor} ({', '.join(fails)})"
+        return "the place relative to the other steps"
+    return ", ".join(fails)
 
 
-def say_shape(script: Script, number: int, found: Explained, said: Said, *, is_cut: bool) -> None:
+def say_shape(
+    script: Script, number: int, lengths: Range, found: Explained, said: Said, *, is_cut: bool
+) -> None:
     """Add what other lengths and places of a step tell; ``number`` is that of the step, from 1.
 
+    :param lengths: what was found out first, with the place as it is.
     :param is_cut: the time was over before all had been tried.
     """
     others = sum(one.length > 0 for one in script.steps) > 1
@@ -108,7 +149,9 @@ def say_shape(script: Script, number: int, found: Explained, said: Said, *, is_c
     count = len(found.samples)
     if all(found.samples.values()):
         if count >= _SURE:
-            said.indifferent.append(f"{whose}length and place ({count} tried{together})")
+            said.indifferent.append(
+                (f"length and place, {count} tried{together}", f"step {number}")
+            )
     elif found.rule is not None and not is_cut:
         right = next(iter(_shapes(found.samples, failed=False)), "")
         said.needed.append(
@@ -116,9 +159,20 @@ def say_shape(script: Script, number: int, found: Explained, said: Said, *, is_c
             f" {right})"
         )
     else:
+        if lengths.is_regular and (edges := _edges(lengths)):
+            said.needed.append(f"{whose}at this place, {edges}")
         fails = "; ".join(_shapes(found.samples, failed=True)[:_EXAMPLES])
         right = "; ".join(_shapes(found.samples, failed=False)[:_EXAMPLES])
         said.unclear.append(f"{whose}fails with {fails}; right with {right}")
+
+
+def _edges(found: Range) -> str:
+    edges = []
+    if found.too_small is not None:
+        edges.append(f"at least {found.least:,} bytes ({found.too_small:,} are right)")
+    if found.too_large is not None:
+        edges.append(f"at most {found.most:,} bytes ({found.too_large:,} are right)")
+    return " and ".join(edges)
 
 
 def _shapes(samples: Mapping[Shape, bool], *, failed: bool) -> list[str]:
@@ -134,19 +188,10 @@ def _shapes(samples: Mapping[Shape, bool], *, failed: bool) -> list[str]:
 def sentence_of(smallest: Script, rate: Tried, source: str) -> str:
     """Return the first sentence on an experiment whose script failed."""
     count = len(smallest.steps)
-    steps = "one step" if count == 1 else f"{count} steps, each of them needed,"
-    start = f"Tried on fresh volumes: {steps} of {source} fail"
-    ending = "s" if count == 1 else ""
-    if rate.failed == rate.plays:
-        return f"{start}{ending} {rate.failed} of {rate.plays} times."
-    return (
-        f"{start}{ending} {rate.failed} of {rate.plays} times: it depends on timing or chance, so "
-        "nothing was varied."
-    )
-
-
-def other_outcomes(trials: Sequence[Trial]) -> Iterator[str]:
-    """Yield what could not be judged."""
-    for one in trials:
-        if one.outcome == OTHER:
-            yield f"step {one.step}: {one.change}: {one.seen}"
+    what = "this request alone fails" if count == 1 else f"these {count} steps alone fail"
+    told = f"Tried again on fresh volumes: {what} {rate.failed} of {rate.plays} times"
+    if rate.failed < rate.plays:
+        told += ". It depends on timing or chance, so nothing was varied"
+    elif count > 1:
+        told += ", and none of them can be left out"
+    return f"{told}. They were made of {source}." if count > 1 else f"{told}. It is from {source}."
