@@ -172,7 +172,7 @@ def _connections(script: Script, abilities: frozenset[str]) -> Iterator[Variant]
     for number, step in enumerate(script.steps):
         if step.do in (*_CHANGES, "read", "flush"):
             is_other = step.connection > 1
-            words = ["over a further connection", "over the connection of the check at the end"]
+            words = ["over another connection", "over the same connection as the check at the end"]
             as_is, change = words if is_other else words[::-1]
             other = replace(step, connection=1 if is_other else 2)
             yield Variant(number + 1, "connection", as_is, change, with_step(script, number, other))
