@@ -14,8 +14,8 @@ from qbdcheck.kit.experiment import variants, words
 from qbdcheck.kit.experiment.bench import Bench
 from qbdcheck.kit.experiment.outcomes import FAILS, RIGHT, Judge, Tried, kind_of
 from qbdcheck.kit.experiment.script_search import first_failing, smallest
-from qbdcheck.kit.experiment.shapes import Shape, explain, pool_of, properties
-from qbdcheck.kit.experiment.thresholds import failing_range
+from qbdcheck.kit.experiment.shapes import Shape, explain, of_beginnings, pool_of, properties
+from qbdcheck.kit.experiment.thresholds import Range, failing_range
 from qbdcheck.machine_speed import Limit
 from qbdcheck.report.events import CaseExperiment, Trial
 
@@ -74,7 +74,7 @@ class Experiment:
         if found is None:
             return self._made(NOT_REPRODUCED, _not_reproduced(scripts, self._judge))
         source, script = found
-        script = smallest(script, self._judge)
+        script = self._judge.with_failing_seed(smallest(script, self._judge))
         self._judge.is_over = lambda: self._is_over(self._limit)
         rate = self._judge.rate(script, _PLAYS)
         if not rate.failed:  # it failed once before
@@ -156,12 +156,43 @@ class Experiment:
             step.length, coarse, longest, lambda value: fails((step.offset, value))
         )
         known = {(step.offset, length): failed for length, failed in found.known.items()}
-        lengths = [(found.least, True)] if found.too_small is not None else []
-        lengths += [(found.most, False)] if found.too_large is not None else []
+        lengths = edges_of(found, script, number)
         pool = pool_of((step.offset, step.length), unit, low, high, _LONGEST)
         explained = explain(known, properties(lengths, script.size), pool, fails, _TRIALS)
         is_cut = self._judge.is_over()
         words.say_shape(script, number + 1, found, explained, self._said, is_cut=is_cut)
+        if explained.rule is None and not is_cut:
+            alike = {one: failed for one, failed in explained.samples.items()
+                     if one[1] == step.length}  # fmt: skip
+            pool = [one for one in pool if one[1] == step.length]
+            begun = explain(alike, of_beginnings(), pool, fails, _TRIALS // 2)
+            words.say_beginning(number + 1, begun, self._said)
+
+
+def edges_of(found: Range, script: Script, number: int) -> list[tuple[int, bool, str]]:
+    """Return the edges of failing lengths, each with whether it is a lower one, and a doubt.
+
+    There is a doubt if the step begins or ends to touch another step at the same length.
+    """
+    edges = []
+    if found.too_small is not None:
+        doubt = _touched(script, number, found.too_small, found.least)
+        edges.append((found.least, True, f"or long enough to reach {doubt}" if doubt else ""))
+    if found.too_large is not None:
+        doubt = _touched(script, number, found.most, found.too_large)
+        edges.append((found.most, False, f"or too short to reach {doubt}" if doubt else ""))
+    return edges
+
+
+def _touched(script: Script, number: int, shorter: int, longer: int) -> str:
+    """Return the first step that a step touches if it has the longer length only; else ""."""
+    start = script.steps[number].offset
+    for at, one in enumerate(script.steps):
+        edges = (one.offset, one.offset + one.length)
+        if at != number and one.length and any(shorter < edge - start + 1 <= longer + 1
+                                               for edge in edges):  # fmt: skip
+            return f"step {at + 1}"
+    return ""
 
 
 def _placed(script: Script) -> list[int]:

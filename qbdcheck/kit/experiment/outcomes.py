@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from oracles.damage import Damage
 from oracles.finding import Finding
@@ -46,6 +46,8 @@ class Tried:
     seen: str = ""
 
 
+SEEDS = 4
+"""Seeds of power cuts with which a script must be right."""
 Play = Callable[[Script], Played]
 
 
@@ -70,6 +72,17 @@ def kind_of(finding: Finding) -> Damage:
     if finding.damage is Damage.ERROR and seen is not None and seen.number == errno.ECONNRESET:
         return Damage.PROTOCOL
     return finding.damage
+
+
+def _has_cut(script: Script) -> bool:
+    return any(one.do == "power-cut" for one in script.steps)
+
+
+def seeded(script: Script, number: int) -> Script:
+    """Return the script with other seeds of its power cuts; ``number`` 0 has its own."""
+    steps = [replace(one, seed=one.seed + number) if one.do == "power-cut" else one
+             for one in script.steps]  # fmt: skip
+    return replace(script, steps=tuple(steps))
 
 
 class Judge:
@@ -100,17 +113,23 @@ class Judge:
     def tried(self, script: Script, plays: int = 2) -> Tried | None:
         """Return what becomes of a script; None if there is no time to play it.
 
-        One failure is enough to say that it fails. Only ``plays`` right plays are right.
+        One failure is enough to say that it fails. Only ``plays`` right plays are right. What a
+        power cut keeps depends on its seed: such scripts are played with several seeds.
         """
         if script in self._known:
             return self._known[script]
         if self.is_over():
             return None
+        if _has_cut(script):
+            plays = max(plays, SEEDS)
         found = self.once(script)
-        for _ in range(plays - 1):
+        for number in range(1, plays):
             if found.outcome != RIGHT or self.is_over():
                 break
-            again = self.once(script)
+            again = self.once(seeded(script, number))
+            if _has_cut(script) and again.outcome == FAILS:
+                found = Tried(FAILS, number + 1, 1, again.step, again.seen)
+                break
             outcome = RIGHT if again.outcome == RIGHT else SOMETIMES
             found = Tried(outcome, found.plays + 1, again.failed, again.step, again.seen)
         self._known[script] = found
@@ -121,9 +140,12 @@ class Judge:
         found = self.tried(script, plays=1)
         return found is not None and found.outcome == FAILS
 
-    def forget(self, script: Script) -> None:
-        """Forget what became of a script."""
-        self._known.pop(script, None)
+    def with_failing_seed(self, script: Script) -> Script:
+        """Return the script with seeds of its power cuts with which it fails, if some do."""
+        for number in range(SEEDS if _has_cut(script) else 0):
+            if self.once(seeded(script, number)).outcome == FAILS:
+                return seeded(script, number)
+        return script
 
     def rate(self, script: Script, plays: int) -> Tried:
         """Play a script several times; it fails, is right, or fails sometimes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from oracles.recorded import fits, with_no_hole
 from oracles.scripts import Script, Step
@@ -42,6 +43,11 @@ def smallest(script: Script, judge: Judge) -> Script:
     script = _fewest_steps(script, judge)
     simpler = (_moved_down, _on_small_volume, _on_one_connection, _prefilled)
     script = _simpler(script, judge, simpler)
+    explicit = _simpler(script, judge, (_explicit_prefill,))
+    if explicit != script:
+        return _fewest_steps(explicit, judge)
+    for number in range(len(script.steps)):
+        script = _simpler(script, judge, (partial(_at_one_place, number=number),))
     for number in range(len(script.steps)):
         for step in _plainer(script.steps[number]):
             changed = with_step(script, number, step)
@@ -70,6 +76,29 @@ def _fewest_steps(script: Script, judge: Judge) -> Script:
         return fits(shorter) and judge.fails(shorter)
 
     return replace(script, steps=tuple(fewest(list(script.steps), fails)))
+
+
+def _explicit_prefill(script: Script) -> Script:
+    """Return the script with the write before its steps as a step, if no other step changes data.
+
+    Then the prefill itself is what goes wrong.
+    """
+    if not script.prefill or any(one.do in ("write", "zero", "discard") for one in script.steps):
+        return script
+    steps = (Step("write", 0, script.size), Step("flush"), *script.steps)
+    return replace(script, prefill=False, steps=steps)
+
+
+def _at_one_place(script: Script, number: int) -> Script:
+    """Return the script with a step moved to where the first request begins.
+
+    Then no length must be large only because the requests have to touch.
+    """
+    step = script.steps[number]
+    first = next((one.offset for one in script.steps if one.length), step.offset)
+    if not step.length or step.offset == first:
+        return script
+    return with_step(script, number, replace(step, offset=first))
 
 
 def _on_one_connection(script: Script) -> Script:

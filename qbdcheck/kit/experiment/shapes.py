@@ -47,14 +47,15 @@ def holds(rule: Rule, shape: Shape) -> bool:
     return all(one.holds(shape) for one in rule)
 
 
-def properties(lengths: Iterable[tuple[int, bool]], size: int) -> list[Property]:
+def properties(lengths: Iterable[tuple[int, bool, str]], size: int) -> list[Property]:
     """Return the properties that rules are made of.
 
-    :param lengths: edges that trials have found, each with whether it is a lower one.
+    :param lengths: edges that trials have found, each with whether it is a lower one, and a doubt
+        in words.
     :param size: of the volume, in bytes.
     """
     found: list[Property] = []
-    found += [_of_edge(edge, is_least=is_least) for edge, is_least in lengths]
+    found += [_of_edge(edge, doubt, is_least=least) for edge, least, doubt in lengths]
     for unit in _UNITS:
         found += _of_unit(unit)
     found.append(Property("ends at the end of the volume", lambda s: s[0] + s[1] == size, 2))
@@ -64,10 +65,15 @@ def properties(lengths: Iterable[tuple[int, bool]], size: int) -> list[Property]
     return found
 
 
-def _of_edge(edge: int, *, is_least: bool) -> Property:
-    if is_least:
-        return Property(f"is at least {edge:,} bytes long", lambda s: s[1] >= edge)
-    return Property(f"is at most {edge:,} bytes long", lambda s: s[1] <= edge)
+def of_beginnings() -> list[Property]:
+    """Return the properties of where a request begins."""
+    return [one for unit in _UNITS for one in _of_unit(unit)[:2]]
+
+
+def _of_edge(edge: int, doubt: str, *, is_least: bool) -> Property:
+    words = f"is at {'least' if is_least else 'most'} {edge:,} bytes long"
+    text = f"{words}, {doubt}," if doubt else words
+    return Property(text, lambda s: s[1] >= edge if is_least else s[1] <= edge)
 
 
 def _of_unit(unit: int) -> list[Property]:

@@ -166,6 +166,15 @@ def say_shape(
         said.unclear.append(f"{whose}fails with {fails}; right with {right}")
 
 
+def say_beginning(number: int, found: Explained, said: Said) -> None:
+    """Add where a step must begin, if only other places were tried with its length as it is."""
+    if found.rule and len(found.samples) >= _SURE:
+        said.needed.append(
+            f"step {number}: with this length, it {in_words(found.rule)} ({len(found.samples)}"
+            " places tried)"
+        )
+
+
 def _edges(found: Range) -> str:
     edges = []
     if found.too_small is not None:

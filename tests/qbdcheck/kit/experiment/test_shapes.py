@@ -22,8 +22,8 @@ def explained(first: Shape, fails: Callable[[Shape], bool]) -> str | None:
     assert fails(first)
     found = failing_range(first[1], 512, SIZE - first[0], lambda one: fails((first[0], one)))
     known = {(first[0], length): failed for length, failed in found.known.items()}
-    lengths = [(found.least, True)] if found.too_small is not None else []
-    lengths += [(found.most, False)] if found.too_large is not None else []
+    lengths = [(found.least, True, "")] if found.too_small is not None else []
+    lengths += [(found.most, False, "")] if found.too_large is not None else []
     pool = pool_of(first, 1, 0, SIZE, SIZE)
     rule = explain(known, properties(lengths, SIZE), pool, fails, 40).rule
     return None if rule is None else in_words(rule)
