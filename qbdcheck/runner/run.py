@@ -239,7 +239,8 @@ class Run:
         experiments = Experiments(units, self._place, self._new_lanes, self.tick)
         for event in experiments.run(deadline_s):
             self._emit(event)
-        self.interrupted = experiments.stopped
+        if experiments.stopped.startswith("SIG"):  # the time limit of the run ends only them
+            self.interrupted = experiments.stopped
 
     def _new_lanes(self, place: Place, watcher: Watcher, alone: bool) -> UnitRunner:
         if self.make_lanes is not None:

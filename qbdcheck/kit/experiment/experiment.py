@@ -15,7 +15,7 @@ from qbdcheck.kit.experiment.bench import Bench
 from qbdcheck.kit.experiment.outcomes import FAILS, RIGHT, Judge, Tried, kind_of
 from qbdcheck.kit.experiment.script_search import first_failing, smallest
 from qbdcheck.kit.experiment.shapes import Shape, explain, of_beginnings, pool_of, properties
-from qbdcheck.kit.experiment.thresholds import Range, failing_range
+from qbdcheck.kit.experiment.thresholds import Range, failing_range, refined
 from qbdcheck.machine_speed import Limit
 from qbdcheck.report.events import CaseExperiment, Trial
 
@@ -152,9 +152,13 @@ class Experiment:
             return {FAILS: True, RIGHT: False}.get(tried.outcome)
 
         coarse = max(unit, _SECTOR)
-        found = failing_range(
-            step.length, coarse, longest, lambda value: fails((step.offset, value))
-        )
+
+        def fails_with(length: int) -> bool | None:
+            return fails((step.offset, length))
+
+        found = failing_range(step.length, coarse, longest, fails_with)
+        if found.is_regular and coarse > unit:
+            found = refined(found, unit, fails_with)
         known = {(step.offset, length): failed for length, failed in found.known.items()}
         lengths = edges_of(found, script, number)
         pool = pool_of((step.offset, step.length), unit, low, high, _LONGEST)
@@ -177,10 +181,12 @@ def edges_of(found: Range, script: Script, number: int) -> list[tuple[int, bool,
     edges = []
     if found.too_small is not None:
         doubt = _touched(script, number, found.too_small, found.least)
-        edges.append((found.least, True, f"or long enough to reach {doubt}" if doubt else ""))
+        words = f" or long enough to reach {doubt}" if doubt else ""
+        edges.append((found.least, True, f"({found.too_small:,}: right){words}"))
     if found.too_large is not None:
         doubt = _touched(script, number, found.most, found.too_large)
-        edges.append((found.most, False, f"or too short to reach {doubt}" if doubt else ""))
+        words = f" or too short to reach {doubt}" if doubt else ""
+        edges.append((found.most, False, f"({found.too_large:,}: right){words}"))
     return edges
 
 

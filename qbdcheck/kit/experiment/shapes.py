@@ -50,8 +50,8 @@ def holds(rule: Rule, shape: Shape) -> bool:
 def properties(lengths: Iterable[tuple[int, bool, str]], size: int) -> list[Property]:
     """Return the properties that rules are made of.
 
-    :param lengths: edges that trials have found, each with whether it is a lower one, and a doubt
-        in words.
+    :param lengths: edges that trials have found, each with whether it is a lower one, and
+        further words.
     :param size: of the volume, in bytes.
     """
     found: list[Property] = []
@@ -72,7 +72,7 @@ def of_beginnings() -> list[Property]:
 
 def _of_edge(edge: int, doubt: str, *, is_least: bool) -> Property:
     words = f"is at {'least' if is_least else 'most'} {edge:,} bytes long"
-    text = f"{words}, {doubt}," if doubt else words
+    text = f"{words} {doubt}" if doubt else words
     return Property(text, lambda s: s[1] >= edge if is_least else s[1] <= edge)
 
 

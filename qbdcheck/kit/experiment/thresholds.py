@@ -94,3 +94,30 @@ def _sample(least: int, most: int, unit: int, ask: Fails) -> None:
     for one in (least + unit, least + span // 3 // unit * unit + unit, most - unit):
         if least < one < most:
             ask(one // unit * unit)
+
+
+def refined(found: Range, unit: int, fails: Fails) -> Range:
+    """Return the range with edges that were found in coarser steps, tried at their neighbours.
+
+    Most edges are at the coarse value, or one ``unit`` from the one that is right.
+    """
+    known = dict(found.known)
+
+    def ask(one: int) -> bool | None:
+        if (failed := fails(one)) is not None:
+            known[one] = failed
+        return failed
+
+    def edge(good: int, bad: int, step: int) -> tuple[int, int]:
+        if abs(good - bad) <= unit:
+            return good, bad
+        if ask(bad + step) is True:
+            return bad + step, bad
+        return (good, good - step) if ask(good - step) is False else (good, bad + step)
+
+    least, too_small, most, too_large = found.least, found.too_small, found.most, found.too_large
+    if too_small is not None:
+        least, too_small = edge(least, too_small, unit)
+    if too_large is not None:
+        most, too_large = edge(most, too_large, -unit)
+    return Range(least, too_small, most, too_large, found.is_regular, dict(sorted(known.items())))

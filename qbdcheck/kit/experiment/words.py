@@ -153,10 +153,8 @@ def say_shape(
                 (f"length and place, {count} tried{together}", f"step {number}")
             )
     elif found.rule is not None and not is_cut:
-        right = next(iter(_shapes(found.samples, failed=False)), "")
         said.needed.append(
-            f"{whose}it {in_words(found.rule)} ({count} lengths and places tried{together}; right:"
-            f" {right})"
+            f"{whose}it {in_words(found.rule)} ({count} lengths and places tried{together})"
         )
     else:
         if lengths.is_regular and (edges := _edges(lengths)):

@@ -66,7 +66,7 @@ def test_a_failure_is_made_small_and_its_conditions_are_found() -> None:
     assert made.steps == ("write 65,536 bytes at offset 65,536, with FUA",)
     needed = "\n".join(made.needed)
     assert "with FUA (right: without FUA)" in needed
-    assert "it is at least 32,768 bytes long" in needed
+    assert "it is at least 32,768 bytes long (32,767: right)" in needed
     assert "a write (right: write zeroes instead, a discard instead)" in needed
     assert "a flush (before the check at the end)" in made.indifferent
     assert not made.unclear

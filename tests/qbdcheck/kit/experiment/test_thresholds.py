@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qbdcheck.kit.experiment.thresholds import failing_range
+from qbdcheck.kit.experiment.thresholds import failing_range, refined
 
 MOST = 1 << 20
 
@@ -33,3 +33,14 @@ def test_a_value_that_cannot_be_tried_is_neither() -> None:
     found = failing_range(4096, 512, MOST, lambda one: None if one < 4096 else True)
     assert not found.is_regular
     assert all(found.known.values())
+
+
+@given(st.sampled_from([65535, 65536, 65537, 65025]))
+def test_edges_are_refined_to_the_byte(edge: int) -> None:
+    found = failing_range(131072, 512, MOST, lambda one: one >= edge)
+    exact = refined(found, 1, lambda one: one >= edge)
+    assert exact.too_small is not None
+    assert found.too_small is not None
+    assert found.too_small <= exact.too_small < edge <= exact.least <= found.least
+    if edge in (65536, 65025):
+        assert (exact.least, exact.too_small) == (edge, edge - 1)
