@@ -41,11 +41,9 @@ def smallest(script: Script, judge: Judge) -> Script:
     """Return a script that fails, and that does not fail without any one of its steps or flags."""
     script = _simpler(script, judge, (_moved_down, _on_small_volume))
     script = _fewest_steps(script, judge)
+    script = _simpler(script, judge, (_explicit_prefill,))
     simpler = (_moved_down, _on_small_volume, _on_one_connection, _prefilled)
     script = _simpler(script, judge, simpler)
-    explicit = _simpler(script, judge, (_explicit_prefill,))
-    if explicit != script:
-        return _fewest_steps(explicit, judge)
     for number in range(len(script.steps)):
         script = _simpler(script, judge, (partial(_at_one_place, number=number),))
     for number in range(len(script.steps)):

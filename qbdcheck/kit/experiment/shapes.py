@@ -7,10 +7,11 @@ the next trial is one on which they disagree. At the end, further trials must fi
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+
+from qbdcheck.seed import Seed
 
 Shape = tuple[int, int]
 """Offset and length of a request in bytes."""
@@ -136,7 +137,7 @@ def explain(
     :param pool: shapes that can be tried. :param most: trials at most.
     """
     samples, pool = dict(known), [one for one in pool if one not in known]
-    random.Random(len(pool)).shuffle(pool)
+    Seed(len(pool)).stream("shapes").shuffle(pool)
     after = 0
     for _ in range(most):
         rules = rules_that_fit(samples, found)
