@@ -181,11 +181,11 @@ def edges_of(found: Range, script: Script, number: int) -> list[tuple[int, bool,
     edges = []
     if found.too_small is not None:
         doubt = _touched(script, number, found.too_small, found.least)
-        words = f" or long enough to reach {doubt}" if doubt else ""
+        words = f" or long enough to reach or cover {doubt}" if doubt else ""
         edges.append((found.least, True, f"({found.too_small:,}: right){words}"))
     if found.too_large is not None:
         doubt = _touched(script, number, found.most, found.too_large)
-        words = f" or too short to reach {doubt}" if doubt else ""
+        words = f" or too short to reach or cover {doubt}" if doubt else ""
         edges.append((found.most, False, f"({found.too_large:,}: right){words}"))
     return edges
 

@@ -41,9 +41,10 @@ def smallest(script: Script, judge: Judge) -> Script:
     """Return a script that fails, and that does not fail without any one of its steps or flags."""
     script = _simpler(script, judge, (_moved_down, _on_small_volume))
     script = _fewest_steps(script, judge)
-    script = _simpler(script, judge, (_explicit_prefill,))
-    simpler = (_moved_down, _on_small_volume, _on_one_connection, _prefilled)
-    script = _simpler(script, judge, simpler)
+    explicit = _simpler(script, judge, (_explicit_prefill,))
+    makers = [_moved_down, _on_small_volume, _on_one_connection]
+    makers += [_prefilled] if explicit == script else []
+    script = _simpler(explicit, judge, makers)
     for number in range(len(script.steps)):
         script = _simpler(script, judge, (partial(_at_one_place, number=number),))
     for number in range(len(script.steps)):
