@@ -7,14 +7,22 @@ from dataclasses import replace
 
 from oracles.damage import Damage
 from oracles.finding import Finding, telling
-from oracles.recorded import scripts_of
+from oracles.recorded import fits, scripts_of
 from oracles.scripts import Script
 from qbdcheck import clock
 from qbdcheck.kit.experiment import variants, words
 from qbdcheck.kit.experiment.bench import Bench
 from qbdcheck.kit.experiment.outcomes import FAILS, RIGHT, Judge, Tried, kind_of
-from qbdcheck.kit.experiment.script_search import first_failing, smallest
-from qbdcheck.kit.experiment.shapes import Shape, explain, of_beginnings, pool_of, properties
+from qbdcheck.kit.experiment.script_search import first_failing, smallest, with_step
+from qbdcheck.kit.experiment.shapes import (
+    Shape,
+    explain,
+    of_beginnings,
+    of_sizes,
+    pool_of,
+    properties,
+    sizes_around,
+)
 from qbdcheck.kit.experiment.thresholds import Range, failing_range, refined
 from qbdcheck.machine_speed import Limit
 from qbdcheck.report.events import CaseExperiment, Trial
@@ -119,6 +127,9 @@ class Experiment:
         words.say_trials(self._trials[first:], self._said)
         for number in _placed(script)[:_LENGTHS]:
             self._vary_shape(script, number, unit)
+        for number, step in enumerate(script.steps):
+            if step.do == "resize":
+                self._vary_size(script, number, max(unit, _SECTOR))
         first = len(self._trials)
         for variant in variants.of_surroundings(script, abilities, unit):
             self._try(variant)
@@ -171,6 +182,24 @@ class Experiment:
             pool = [one for one in pool if one[1] == step.length]
             begun = explain(alike, of_beginnings(), pool, fails, _TRIALS // 2)
             words.say_beginning(number + 1, begun, self._said)
+
+    def _vary_size(self, script: Script, number: int, unit: int) -> None:
+        """Find out which new sizes fail."""
+        step = script.steps[number]
+
+        def fails(shape: Shape) -> bool | None:
+            changed = with_step(script, number, replace(step, size=shape[0]))
+            tried = self._judge.tried(changed, plays=1) if fits(changed) else None
+            if tried is None:
+                return None
+            self._note(number + 1, "new size", f"{step.size:,} bytes", f"{shape[0]:,}", tried)
+            return {FAILS: True, RIGHT: False}.get(tried.outcome)
+
+        sizes = [one.size for one in script.steps[:number] if one.do == "resize"]
+        before = sizes[-1] if sizes else script.size
+        pool = [*sizes_around(step.size, unit), *sizes_around(before, unit)]
+        found = explain({(step.size, 0): True}, of_sizes(before), pool, fails, _TRIALS // 2)
+        words.say_size(number + 1, found, self._said)
 
 
 def edges_of(found: Range, script: Script, number: int) -> list[tuple[int, bool, str]]:

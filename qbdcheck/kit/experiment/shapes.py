@@ -71,6 +71,35 @@ def of_beginnings() -> list[Property]:
     return [one for unit in _UNITS for one in _of_unit(unit)[:2]]
 
 
+def of_sizes(before: int) -> list[Property]:
+    """Return the properties of the size that a resize makes; a shape is (size, 0).
+
+    :param before: the size before it, in bytes.
+    """
+    found = [
+        Property("is larger than the size before", lambda s: s[0] > before),
+        Property("is smaller than the size before", lambda s: s[0] < before),
+    ]
+    for unit in _UNITS:
+        found += _of_size(unit)
+    return found
+
+
+def _of_size(unit: int) -> list[Property]:
+    return [
+        Property(f"is a multiple of {unit:,}", lambda s: not s[0] % unit),
+        Property(f"is no multiple of {unit:,}", lambda s: s[0] % unit > 0),
+    ]
+
+
+def sizes_around(size: int, unit: int) -> list[Shape]:
+    """Return other sizes to try, as shapes, that are multiples of ``unit``."""
+    base = size // 65536 * 65536
+    away = (0, 512, 1024, 1536, 2048, 4096, 4608, 8192, 16384, 32768, 65536, 66048, 131072)
+    found = {base + one for one in away} | {size + 512, size - 512, size + 4096, size - 4096}
+    return [(one, 0) for one in sorted(found) if not one % unit and one > 0]
+
+
 def _of_edge(edge: int, doubt: str, *, is_least: bool) -> Property:
     words = f"is at {'least' if is_least else 'most'} {edge:,} bytes long"
     text = f"{words} {doubt}" if doubt else words

@@ -173,6 +173,25 @@ def say_beginning(number: int, found: Explained, said: Said) -> None:
         )
 
 
+def say_size(number: int, found: Explained, said: Said) -> None:
+    """Add what other new sizes of a resize tell."""
+    count = len(found.samples)
+    if all(found.samples.values()):
+        if count >= _SURE:
+            said.indifferent.append((f"the new size, {count} tried", f"step {number}"))
+    elif found.rule:
+        said.needed.append(
+            f"step {number}: the new size {in_words(found.rule)} ({count} sizes tried)"
+        )
+    else:
+        fails = [f"{size:,}" for (size, _), failed in found.samples.items() if failed]
+        right = [f"{size:,}" for (size, _), failed in found.samples.items() if not failed]
+        said.unclear.append(
+            f"step {number}: the new size: fails with {', '.join(fails[:_EXAMPLES])}; right with"
+            f" {', '.join(right[:_EXAMPLES])}"
+        )
+
+
 def _edges(found: Range) -> str:
     edges = []
     if found.too_small is not None:

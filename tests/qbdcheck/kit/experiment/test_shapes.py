@@ -9,9 +9,12 @@ from qbdcheck.kit.experiment.shapes import (
     explain,
     holds,
     in_words,
+    of_beginnings,
+    of_sizes,
     pool_of,
     properties,
     rules_that_fit,
+    sizes_around,
 )
 from qbdcheck.kit.experiment.thresholds import failing_range
 
@@ -72,3 +75,26 @@ def test_rules_hold_for_all_failures_and_for_nothing_that_is_right() -> None:
     known = {(0, 4096): True, (4096, 4096): True, (512, 4096): False, (512, 512): False}
     for rule in rules_that_fit(known, properties([], SIZE)):
         assert all(holds(rule, shape) is failed for shape, failed in known.items())
+
+
+def test_where_a_request_of_one_length_must_begin_is_found() -> None:
+    pool = [shape for shape in pool_of((8704, 4096), 1, 0, SIZE, SIZE) if shape[1] == 4096]
+    known = {(8704, 4096): True}
+    found = explain(known, of_beginnings(), pool, lambda shape: shape[0] % 4096 > 0, 20)
+    assert found.rule is not None
+    assert in_words(found.rule) == "does not begin at a multiple of 4,096"
+
+
+@pytest.mark.parametrize(
+    ("fails", "words"),
+    [
+        (lambda size: size > 100_000, "is larger than the size before"),
+        (lambda size: size % 4096 > 0, "is no multiple of 4,096"),
+    ],
+)
+def test_which_new_sizes_fail_is_found(fails: Callable[[int], bool], words: str) -> None:
+    first = 131072 + 512
+    pool = [*sizes_around(first, 512), (512, 0), (4096, 0)]
+    found = explain({(first, 0): True}, of_sizes(100_000), pool, lambda shape: fails(shape[0]), 30)
+    assert found.rule is not None
+    assert in_words(found.rule) == words
