@@ -19,6 +19,11 @@ _UNIT = 64 << 10
 _MOVED, _ROUND = 16 << 20, 1 << 20
 """Bytes: requests are moved by multiples of the one; smaller volumes are multiples of the other."""
 _CONNECTIONS = 8
+_WORDS = {"write": "write", "write_zeroes": "zero", "trim": "discard", "discard": "discard",
+          "read": "read"}  # fmt: skip
+"""The first words of requests, in small letters, with the steps that they are."""
+_READ = re.compile(r"\bread (\d+)\+(\d+)")
+_READ_OF = re.compile(r"\bREAD of (\d+) bytes at (\d+)")
 _PATTERN = re.compile(r"pattern 0x([0-9a-f]{2})")
 _SIZES = re.compile(r"from (\d+) to (\d+) bytes")
 _ON_PLACES = ("write", "zero", "discard", "read", "status")
@@ -33,6 +38,10 @@ class Recorded:
 
     size: int
     moments: tuple[Moment, ...]
+
+    def then(self, moment: Moment) -> Recorded:
+        """Return the record with a further moment at its end."""
+        return replace(self, moments=(*self.moments, moment))
 
 
 def steps_of(moments: Sequence[Moment]) -> Iterator[Step]:
@@ -54,6 +63,9 @@ def steps_of(moments: Sequence[Moment]) -> Iterator[Step]:
                 yield Step("flush", connection=lane)
             case "close":
                 yield Step("reopen", connection=lane)
+            case "error" if kind := _kind_of(one.text):
+                fua = kind in ("write", "zero", "discard") and "FUA" in one.text.upper()
+                yield Step(kind, one.offset, one.length, fua, connection=lane)
             case "restart":
                 yield Step("restart")
             case "cut" if one.text == KILLED:
@@ -66,6 +78,21 @@ def steps_of(moments: Sequence[Moment]) -> Iterator[Step]:
             case "snapshot" if one.text.endswith("was taken"):
                 yield Step("snapshot")
         last = one.kind
+
+
+def _kind_of(text: str) -> str:
+    """Return the step that a request in words is; "" if no step is."""
+    word = text.removeprefix("qemu-io ").split()[0].strip(":").lower() if text else ""
+    return _WORDS.get(word, "")
+
+
+def asked_by(request: str) -> Moment | None:
+    """Return the read that found damage, from its text in a finding; None for other requests."""
+    if (found := _READ.search(request)) is not None:
+        return Moment("read", 0, int(found[1]), int(found[2]))
+    if (found := _READ_OF.search(request)) is not None:
+        return Moment("read", 0, int(found[2]), int(found[1]))
+    return None
 
 
 def scripts_of(
@@ -119,7 +146,7 @@ def _on_smaller_volume(script: Script, places: Sequence[tuple[int, int]]) -> Scr
     if not places or any(one.do == "resize" for one in script.steps):
         return None
     by = min(offset for offset, _ in places) // _MOVED * _MOVED
-    end = min(script.size, by + 2 * _MOVED)
+    end = min(script.size, by + SIZE_MAX - 2 * _ROUND)
     steps = [_within(one, by, end) for one in script.steps]
     left = tuple(one for one in steps if one is not None)
     highest = max((one.offset + one.length for one in left), default=0)

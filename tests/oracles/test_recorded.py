@@ -1,7 +1,7 @@
 """Scripts that repeat the recorded requests to a volume."""
 
 from oracles.life import KILLED, Moment
-from oracles.recorded import Recorded, fits, scripts_of, steps_of, with_no_hole
+from oracles.recorded import Recorded, asked_by, fits, scripts_of, steps_of, with_no_hole
 from oracles.scripts import SIZE_MAX, Script, Step
 
 MIB = 1 << 20
@@ -86,3 +86,20 @@ def test_no_hole_is_given_to_all_zeroes() -> None:
     assert changed is not None
     assert [one.no_hole for one in changed.steps] == [True, False]
     assert with_no_hole(Script(4096, (Step("flush"),))) is None
+
+
+def test_the_request_that_failed_is_a_step() -> None:
+    text = "TRIM of 4096 bytes at 512 (FUA) on the connection to disk"
+    record = Recorded(MIB, ()).then(Moment("error", 0, 512, 4096, text=text))
+    assert list(steps_of(record.moments)) == [Step("discard", 512, 4096, fua=True)]
+    assert not list(steps_of([Moment("error", 0, 0, 512, text="BLOCK_STATUS of 512 bytes")]))
+
+
+def test_the_read_that_found_damage_is_known_from_its_text() -> None:
+    first = asked_by("#93 read 2658304+51617")
+    second = asked_by("READ of 4096 bytes at 50009 on the connection to disk")
+    assert first is not None
+    assert second is not None
+    assert (first.offset, first.length) == (2658304, 51617)
+    assert (second.offset, second.length) == (50009, 4096)
+    assert asked_by("volume disk has wrong contents") is None

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from oracles.damage import Damage
 from oracles.finding import Finding, telling
-from oracles.recorded import fits, scripts_of
+from oracles.recorded import asked_by, fits, scripts_of
 from oracles.scripts import Script
 from qbdcheck import clock
 from qbdcheck.kit.experiment import variants, words
@@ -38,7 +38,7 @@ _LONGEST = 8 << 20
 _SECTOR = 512
 _LENGTHS = 2
 """Steps whose length and place are varied."""
-_TRIALS = 24
+_TRIALS = 30
 """Trials of other lengths and places of a step."""
 _NOT_PLAYED = (Damage.CHANGING, Damage.METADATA, Damage.FILE, Damage.SIZE, Damage.NOT_READY)
 NOT_TRIED, NOT_REPRODUCED, REPRODUCED = "not tried", "not reproduced", "reproduced"
@@ -60,7 +60,10 @@ def candidates(
     if wanted not in _NOT_PLAYED and recorded is not None and recorded.record is not None:
         place = [finding.place] if finding.place[1] else []
         asks = wanted is Damage.STATUS
-        found += scripts_of(recorded.record, place, with_status=asks)
+        record = recorded.record
+        if (read := asked_by(finding.request)) is not None and not asks:
+            record = record.then(read)
+        found += scripts_of(record, place, with_status=asks)
     return wanted, found
 
 

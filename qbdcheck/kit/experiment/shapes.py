@@ -17,10 +17,10 @@ Shape = tuple[int, int]
 """Offset and length of a request in bytes."""
 _UNITS = [1 << bits for bits in range(9, 21)]
 _MOST_ATOMS = 3
+_ENOUGH = 4
+"""Trials that confirm a rule, where there was no room for more."""
 _LEFT = 400
 """Rules that are compared at most."""
-_AFTER = 6
-"""Trials that must fit a rule after it was found."""
 
 
 @dataclass(frozen=True)
@@ -175,8 +175,8 @@ def explain(
         shape = _dividing(rules, pool)
         if shape is None:
             after += 1
-            shape = _confirming(rules[0], pool, samples, want=after % 2 == 0)
-            if shape is None or after > _AFTER:
+            shape = _confirming(rules[0], pool, samples, after)
+            if shape is None:
                 return Explained(rules[0], samples)
         pool.remove(shape)
         failed = fails(shape)
@@ -186,7 +186,7 @@ def explain(
             after = 0
         samples[shape] = failed
     rules = rules_that_fit(samples, found)
-    is_sure = bool(rules) and _dividing(rules, pool) is None and after > 1
+    is_sure = bool(rules) and _dividing(rules, pool) is None and after > _ENOUGH
     return Explained(rules[0] if is_sure else None, samples)
 
 
@@ -202,16 +202,43 @@ def _dividing(rules: Sequence[Rule], pool: Sequence[Shape]) -> Shape | None:
 
 
 def _confirming(
-    rule: Rule, pool: Sequence[Shape], samples: Mapping[Shape, bool], *, want: bool
+    rule: Rule, pool: Sequence[Shape], samples: Mapping[Shape, bool], number: int
 ) -> Shape | None:
-    """Return a shape that must fail by the rule, or must be right, unlike those tried."""
+    """Return a shape to confirm a rule with, by its number from 1; None if it is confirmed.
+
+    Some must fail by the rule: one that begins at a large power of two, one that ends there, and a
+    new one. For each property, three lack only it, and must be right.
+    """
     begins, lengths = {begin for begin, _ in samples}, {length for _, length in samples}
 
     def newness(shape: Shape) -> int:
         return (shape[0] not in begins) + (shape[1] not in lengths)
 
-    able = [one for one in pool if holds(rule, one) is want] or pool
-    return max(able, key=newness, default=None)
+    failing = [length for (_, length), failed in samples.items() if failed]
+
+    def nearness(shape: Shape) -> int:
+        return -min(abs(shape[1] - length) for length in failing) * 2 + (shape[0] not in begins)
+
+    alike = [one for one in pool if holds(rule, one)]
+    plan: list[tuple[list[Shape], Callable[[Shape], int]]] = [
+        (alike, lambda shape: _alignment(shape[0])),
+        (alike, lambda shape: _alignment(sum(shape))),
+        (alike, newness),
+    ]
+    for one in rule:
+        rest = tuple(other for other in rule if other is not one)
+        lacking = [s for s in pool if holds(rest, s) and not one.holds(s)]
+        plan += [(lacking, nearness), (lacking, newness), (lacking, nearness)]
+    plan = [(able, key) for able, key in plan if able]
+    if number > len(plan):
+        return None
+    able, key = plan[number - 1]
+    return max(able, key=key)
+
+
+def _alignment(value: int) -> int:
+    """Return the largest power of two that divides a value."""
+    return value & -value if value else 1 << 62
 
 
 def pool_of(shape: Shape, unit: int, low: int, high: int, longest: int) -> list[Shape]:

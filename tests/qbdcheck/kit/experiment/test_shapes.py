@@ -58,6 +58,19 @@ def test_all_that_fails_needs_no_property() -> None:
     assert explained((512, 4096), lambda _: True) == ""
 
 
+@pytest.mark.parametrize("first", [(35170, 512), (35170, 100), (66048, 1024), (5000, 3000)])
+def test_a_rule_is_never_narrower_than_what_fails(first: Shape) -> None:
+    def fails(shape: Shape) -> bool:
+        begin, end = shape[0], sum(shape)
+        return begin % 4096 > 0 and begin // 4096 == (end - 1) // 4096
+
+    text = explained(first, fails)
+    assert text in {
+        "does not begin at a multiple of 4,096 and lies inside one unit of 4,096 bytes",
+        None,
+    }
+
+
 @pytest.mark.parametrize(
     "fails",
     [
