@@ -38,7 +38,7 @@ _LONGEST = 8 << 20
 _SECTOR = 512
 _LENGTHS = 2
 """Steps whose length and place are varied."""
-_TRIALS = 30
+_TRIALS = 36
 """Trials of other lengths and places of a step."""
 _NOT_PLAYED = (Damage.CHANGING, Damage.METADATA, Damage.FILE, Damage.SIZE, Damage.NOT_READY)
 NOT_TRIED, NOT_REPRODUCED, REPRODUCED = "not tried", "not reproduced", "reproduced"
@@ -85,14 +85,16 @@ class Experiment:
         if found is None:
             return self._made(NOT_REPRODUCED, _not_reproduced(scripts, self._judge))
         source, script = found
-        script = self._judge.with_failing_seed(smallest(script, self._judge))
+        script = smallest(script, self._judge)
+        is_smallest = not self._judge.is_over()
+        script = self._judge.with_failing_seed(script)
         self._judge.is_over = lambda: self._is_over(self._limit)
         rate = self._judge.rate(script, _PLAYS)
         if not rate.failed:  # it failed once before
             rate = Tried("sometimes", rate.plays + 1, 1)
         if rate.outcome == FAILS:
             self._vary(script)
-        made = self._made(REPRODUCED, words.sentence_of(script, rate, source))
+        made = self._made(REPRODUCED, words.sentence_of(script, rate, source, is_smallest))
         return replace(
             made,
             source=source,
@@ -100,6 +102,7 @@ class Experiment:
             steps=tuple(words.step_in_words(one) for one in script.steps),
             plays=rate.plays,
             failed=rate.failed,
+            is_complete=made.is_complete and is_smallest,
         )
 
     def _is_over(self, limit: Limit) -> bool:

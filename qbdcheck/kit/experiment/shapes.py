@@ -206,8 +206,9 @@ def _confirming(
 ) -> Shape | None:
     """Return a shape to confirm a rule with, by its number from 1; None if it is confirmed.
 
-    Some must fail by the rule: one that begins at a large power of two, one that ends there, and a
-    new one. For each property, three lack only it, and must be right.
+    Some must fail by the rule: those that begin and end at large powers of two and at odd places,
+    new ones, the longest and the shortest. For each property, three lack only it, and must be
+    right.
     """
     begins, lengths = {begin for begin, _ in samples}, {length for _, length in samples}
 
@@ -223,6 +224,11 @@ def _confirming(
     plan: list[tuple[list[Shape], Callable[[Shape], int]]] = [
         (alike, lambda shape: _alignment(shape[0])),
         (alike, lambda shape: _alignment(sum(shape))),
+        (alike, newness),
+        (alike, lambda shape: -_alignment(shape[0])),
+        (alike, lambda shape: -_alignment(sum(shape))),
+        (alike, lambda shape: shape[1]),
+        (alike, lambda shape: -shape[1]),
         (alike, newness),
     ]
     for one in rule:
@@ -275,6 +281,10 @@ def pool_of(shape: Shape, unit: int, low: int, high: int, longest: int) -> list[
         70000,
         262144,
     }
+    begins |= (
+        set(range(low, high, 1 << 17)) if high - low < 1 << 22 else {1 << 20, 1 << 21, 1 << 22}
+    )
+    lengths |= {1 << 18, (1 << 18) + 512, 1 << 19, (1 << 19) + 4096, (1 << 20) + 512}
     ends = {base + 4096, base + 65536, base + 131072, base + 65536 - 512, base + 4096 + 300, high}
     found = {(begin, one) for begin in begins for one in lengths}
     found |= {(begin, end - begin) for begin in begins for end in ends}

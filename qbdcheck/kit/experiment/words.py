@@ -211,13 +211,18 @@ def _shapes(samples: Mapping[Shape, bool], *, failed: bool) -> list[str]:
     return [f"{length:,} bytes at {offset:,}" for offset, length in chosen]
 
 
-def sentence_of(smallest: Script, rate: Tried, source: str) -> str:
-    """Return the first sentence on an experiment whose script failed."""
+def sentence_of(smallest: Script, rate: Tried, source: str, is_smallest: bool) -> str:
+    """Return the first sentence on an experiment whose script failed.
+
+    :param is_smallest: it was tried to leave out each step.
+    """
     count = len(smallest.steps)
     what = "this request alone fails" if count == 1 else f"these {count} steps alone fail"
     told = f"Tried again on fresh volumes: {what} {rate.failed} of {rate.plays} times"
     if rate.failed < rate.plays:
         told += ". It depends on timing or chance, so nothing was varied"
-    elif count > 1:
+    elif count > 1 and is_smallest:
         told += ", and none of them can be left out"
+    elif count > 1:
+        told += "; there was no time to find out which of them can be left out"
     return f"{told}. They were made of {source}." if count > 1 else f"{told}. It is from {source}."
