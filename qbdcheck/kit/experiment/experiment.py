@@ -94,7 +94,9 @@ class Experiment:
             rate = Tried("sometimes", rate.plays + 1, 1)
         if rate.outcome == FAILS:
             self._vary(script)
-        made = self._made(REPRODUCED, words.sentence_of(script, rate, source, is_smallest))
+        made = self._made(
+            REPRODUCED, words.sentence_of(script, rate, source, is_smallest=is_smallest)
+        )
         return replace(
             made,
             source=source,

@@ -211,7 +211,7 @@ def _shapes(samples: Mapping[Shape, bool], *, failed: bool) -> list[str]:
     return [f"{length:,} bytes at {offset:,}" for offset, length in chosen]
 
 
-def sentence_of(smallest: Script, rate: Tried, source: str, is_smallest: bool) -> str:
+def sentence_of(smallest: Script, rate: Tried, source: str, *, is_smallest: bool) -> str:
     """Return the first sentence on an experiment whose script failed.
 
     :param is_smallest: it was tried to leave out each step.
