@@ -29,7 +29,7 @@ NAMES = {
     "wait": "a pause of 1 s",
 }
 _PAUSE = Step("wait", ms=1000)
-FRESH, SAME_PLACE, STEP = "contents before", "place", "step"
+FRESH, SAME_PLACE, STEP, TWICE = "contents before", "place", "step", "a second time"
 """Factors that other modules must know."""
 
 
@@ -182,7 +182,7 @@ def _twice(script: Script, _abilities: frozenset[str]) -> Iterator[Variant]:
     for number, step in enumerate(script.steps):
         if step.do in (*_CHANGES, "read"):
             changed = with_step(script, number, step, step)
-            yield Variant(number + 1, "a second time", "once", "twice", changed)
+            yield Variant(number + 1, TWICE, "once", "twice", changed)
 
 
 def shaped(script: Script, number: int, offset: int, length: int) -> Script | None:

@@ -9,7 +9,7 @@ from oracles.scripts import STEPS, Script, Step
 from qbdcheck.kit.experiment.outcomes import FAILS, RIGHT, SOMETIMES, Tried
 from qbdcheck.kit.experiment.shapes import Explained, Shape, in_words
 from qbdcheck.kit.experiment.thresholds import Range
-from qbdcheck.kit.experiment.variants import FRESH, SAME_PLACE, STEP
+from qbdcheck.kit.experiment.variants import FRESH, SAME_PLACE, STEP, TWICE
 from qbdcheck.report.events import Trial
 
 _EXAMPLES = 4
@@ -97,6 +97,9 @@ def _say_group(whose: str, factor: str, group: Sequence[Trial], said: Said) -> N
         whose = ""
     if factor == FRESH:
         _say_fresh(group[0], said)
+    elif factor == TWICE and right:
+        why = "the second one repairs it, or the number of requests counts"
+        said.needed.append(f"{whose}once (right: twice; {why})")
     elif right and fails:
         said.needed.append(
             f"{whose}{as_is}, or {' or '.join(map(_bare, fails))}; right: {', '.join(right)}"
@@ -128,7 +131,7 @@ def _bare(change: str) -> str:
 
 
 def _varied(factor: str, fails: Sequence[str]) -> str:
-    if factor == "a second time":
+    if factor == TWICE:
         return "done twice"
     if factor == SAME_PLACE:
         return "the place relative to the other steps"
