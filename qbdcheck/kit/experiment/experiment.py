@@ -8,7 +8,7 @@ from dataclasses import replace
 from oracles.damage import Damage
 from oracles.finding import Finding, telling
 from oracles.recorded import asked_by, fits, scripts_of
-from oracles.scripts import Script
+from oracles.scripts import Script, Step
 from qbdcheck import clock
 from qbdcheck.kit.experiment import variants, words
 from qbdcheck.kit.experiment.bench import Bench
@@ -41,6 +41,12 @@ _LENGTHS = 2
 _TRIALS = 36
 """Trials of other lengths and places of a step."""
 _NOT_PLAYED = (Damage.CHANGING, Damage.METADATA, Damage.FILE, Damage.SIZE, Damage.NOT_READY)
+_NO_REQUEST = Step("read", 0, 0)
+"""A step that sends nothing."""
+_WITHOUT_STEPS = (
+    "without any of the steps it fails too: the reads of the whole volume at the end, or the"
+    " writes before the steps, are enough, so nothing was varied"
+)
 NOT_TRIED, NOT_REPRODUCED, REPRODUCED = "not tried", "not reproduced", "reproduced"
 
 
@@ -92,7 +98,9 @@ class Experiment:
         rate = self._judge.rate(script, _PLAYS)
         if not rate.failed:  # it failed once before
             rate = Tried("sometimes", rate.plays + 1, 1)
-        if rate.outcome == FAILS:
+        if rate.outcome == FAILS and self._judge.fails(replace(script, steps=(_NO_REQUEST,))):
+            self._said.unclear.append(_WITHOUT_STEPS)
+        elif rate.outcome == FAILS:
             self._vary(script)
         made = self._made(
             REPRODUCED, words.sentence_of(script, rate, source, is_smallest=is_smallest)

@@ -100,3 +100,21 @@ def test_what_fails_sometimes_is_no_condition() -> None:
     assert made.failed < made.plays
     assert "timing or chance" in made.sentence
     assert not made.needed + made.indifferent
+
+
+class LongReadsAreWrong:
+    """Returns zeroes at the end of reads of 256 KiB and more."""
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        reply = below(request)
+        if request.command is Command.READ and request.length >= 256 * KIB:
+            reply.data = bytes(reply.data[:-512]) + bytes(512)
+        return reply
+
+
+def test_nothing_is_claimed_if_the_check_itself_fails() -> None:
+    script = Script(1 << 20, (Step("write", 0, 4096),))
+    made = experiment(LongReadsAreWrong).run([("the requests", script)])
+    assert made.outcome == REPRODUCED
+    assert not made.needed + made.indifferent
+    assert "without any of the steps it fails too" in made.unclear[0]
