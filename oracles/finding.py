@@ -15,8 +15,11 @@ from typing import Any, Self
 
 from oracles.damage import Confidence, Content, Damage, Difference, Operation, Verdict, What
 from oracles.life import Culprit, Moment, culprit_of
+from oracles.recorded import Recorded
 
 SECTOR = 512
+UNREPORTED: Mapping[str, bool] = {"unreported": True}
+"""The metadata of fields that reports do not have."""
 SHOWN = 16
 """Bytes of expected and seen data that a finding shows."""
 
@@ -50,6 +53,8 @@ class Finding:
     :ivar relatives: changes of the place in volumes that may share data with it, by the lane, which
         is the volume; not compared.
     :ivar nearby: requests close to the place that came after its last change; not compared.
+    :ivar record: the requests to the volume before the check, for experiments; it is not compared,
+        and not reported.
     """
 
     damage: Damage
@@ -77,6 +82,7 @@ class Finding:
     nearby: tuple[Operation, ...] = field(default=(), compare=False, repr=False)
     relatives: tuple[Moment, ...] = field(default=(), compare=False, repr=False)
     volume: str = field(default="", compare=False, repr=False)
+    record: Recorded | None = field(default=None, compare=False, repr=False, metadata=UNREPORTED)
 
     @property
     def place(self) -> tuple[int, int]:
@@ -153,8 +159,8 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         """Return the members of a JSON object; ``text`` is there for people."""
-        return {**{one.name: _plain(getattr(self, one.name)) for one in fields(self)},
-                "text": self.text}  # fmt: skip
+        named = [one.name for one in fields(self) if one.metadata != UNREPORTED]
+        return {**{name: _plain(getattr(self, name)) for name in named}, "text": self.text}
 
     @classmethod
     def from_json(cls, members: Mapping[str, Any]) -> Finding:
@@ -164,7 +170,8 @@ class Finding:
         """
         newer = {"sector_bytes": None, "follows": "", "right_writes": (), "asked": None}
         members = {**newer, "nearby": (), "volume": "", "relatives": (), **members}
-        values = {one.name: members[one.name] for one in fields(cls)}
+        names = [one.name for one in fields(cls) if one.metadata != UNREPORTED]
+        values = {name: members[name] for name in names}
         for name in ("expected", "seen"):
             values[name] = _content(values[name])
         for name in ("difference", "sector_bytes"):

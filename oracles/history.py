@@ -14,6 +14,7 @@ from oracles.damage import Operation
 from oracles.finding import Finding, Findings
 from oracles.flush_story import with_flush
 from oracles.life import CHANGES, Answer, Moment, life_of
+from oracles.recorded import MOST, Recorded
 from oracles.stamps import SECTOR, Bytes, Header, Identity, keys_of
 
 _MOMENTS = 50_000
@@ -36,6 +37,7 @@ _SEARCHED = 1 << 20
 class History:
     """Operations in the order in which they were known to end. Iterate over it for the entries.
 
+    :ivar size: of the volume, in bytes.
     :ivar lane: the connection or program of the operations to come, for the life of a sector.
     :ivar volume: its name, or what it is: ``snapshot s1 of disk``; empty if that is not known.
     :ivar relatives: returns the histories of disks that may share data; None: there are none.
@@ -43,7 +45,8 @@ class History:
     :ivar faults: return the faults that fired, as moments with the times of that clock.
     """
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: Identity, size: int = 0) -> None:
+        self.size = size
         self.lane = ""
         self.volume = ""
         self.relatives: Callable[[], list[History]] | None = None
@@ -75,7 +78,7 @@ class History:
 
     def copy(self, identity: Identity) -> History:
         """Return an independent copy that continues for that identity."""
-        other = History(identity)
+        other = History(identity, self.size)
         other._entries = list(self._entries)
         other._checks = self._checks.copy()
         other._last_number = self._last_number
@@ -148,6 +151,7 @@ class History:
         """Add a moment to the life of the volume; see `Moment` for the fields."""
         if kind in ("cut", "restart"):
             self._checks.clear()  # what was right before it may be lost now
+        self.size = length if kind == "resize" else self.size
         at_s = round(self.clock(), 6) if self.clock else None
         lane = "" if kind in ("prefill", "cut", "restart", "snapshot") else self.lane
         self._noted += 1
@@ -217,9 +221,14 @@ class History:
         return replace(
             finding,
             life=self.life(*places),
+            record=self.recorded(),
             nearby=self.nearby(finding.offset, finding.length),
             relatives=self._of_relatives(finding.offset, min(finding.length, SECTOR)),
         )
+
+    def recorded(self) -> Recorded:
+        """Return the last requests to the volume."""
+        return Recorded(self.size, tuple(self._moments)[-MOST:])
 
     def _of_relatives(self, offset: int, length: int) -> tuple[Moment, ...]:
         """Return later changes of a range in other volumes that may share data with it.

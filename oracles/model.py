@@ -66,14 +66,24 @@ class Model:
     """One volume from its first step to its last.
 
     :param seed: makes the stamps of one run different from those of another.
+    :param prefill: write stamps to the whole volume first; else it must read as zeroes.
+    :param waived: policies (`oracles.promises`) that do not hold.
     """
 
-    def __init__(self, player: Player, size: int, seed: int = 0) -> None:
-        self.shadow = Shadow(size, Identity(seed & 0xFFFFFFFF, 1))
+    def __init__(
+        self,
+        player: Player,
+        size: int,
+        seed: int = 0,
+        *,
+        prefill: bool = True,
+        waived: frozenset[str] = frozenset(),
+    ) -> None:
+        self.shadow = Shadow(size, Identity(seed & 0xFFFFFFFF, 1), waived)
         self._player = player
         self._armed: dict[str, list[int]] = {}
         self._frozen: list[Shadow] = []
-        player.reset(size, self.shadow.prefill().tobytes())
+        player.reset(size, self.shadow.prefill().tobytes() if prefill else b"")
         self.shadow.flush()
 
     def step(self, step: Step) -> None:
@@ -85,7 +95,7 @@ class Model:
             self.step(Step("flush"))  # a resize flushes, and must not meet that fault
         if step.fua and "fua" not in self._player.abilities:
             step = replace(step, fua=False)
-        data = self.shadow.stamped(step.offset, step.length) if step.do == "write" else b""
+        data = self._data_of(step)
         due = self._due(step)
         try:
             answer = self._player.do(step, data)
@@ -104,6 +114,13 @@ class Model:
             found = _outcome(step, 0, due, remark)
             raise Wrong(found.line, [found])
         self._done(step, data, answer)
+
+    def _data_of(self, step: Step) -> bytes:
+        if step.do != "write":
+            return b""
+        if step.fill >= 0:
+            return bytes([step.fill]) * step.length
+        return self.shadow.stamped(step.offset, step.length)
 
     def finish(self) -> None:
         """Read and check the whole volume and its snapshots.

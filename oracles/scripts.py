@@ -7,9 +7,9 @@
       - {do: power-cut, seed: 3}
       - {do: read, offset: 0, length: 4096}
 
-At the start every sector of the volume has a durable stamp. At the end of each script the whole
-volume is read. A script can also be exported as commands of qemu-io or of nbdsh, to repeat it
-without qbdcheck.
+At the start every sector of the volume has a durable stamp, unless ``prefill: false`` is given. At
+the end of each script the whole volume is read. A script can also be exported as commands of
+qemu-io or of nbdsh, to repeat it without qbdcheck.
 """
 
 from __future__ import annotations
@@ -25,22 +25,28 @@ _HEADER = "qbdcheck script"
 _VERSION = 1
 _PLACE = ("offset", "length")
 STEPS: dict[str, tuple[str, ...]] = {
-    "write": (*_PLACE, "fua"),
-    "zero": (*_PLACE, "fua", "no_hole"),
-    "discard": (*_PLACE, "fua"),
-    "read": _PLACE,
-    "status": _PLACE,
-    "flush": (),
+    "write": (*_PLACE, "fua", "fill", "connection"),
+    "zero": (*_PLACE, "fua", "no_hole", "connection"),
+    "discard": (*_PLACE, "fua", "connection"),
+    "read": (*_PLACE, "connection"),
+    "status": (*_PLACE, "connection"),
+    "flush": ("connection",),
     "resize": ("size",),
     "snapshot": (),
-    "reopen": (),
-    "reconnect": (),
+    "reopen": ("connection",),
+    "reconnect": ("connection",),
+    "restart": (),
     "kill": (),
     "power-cut": ("seed",),
     "fault": ("kind", "errno"),
+    "wait": ("ms",),
 }
 """Each step with its keys. ``reconnect`` drops the connection, ``reopen`` closes it in good order;
-``fault`` makes the next request of a kind fail."""
+``restart`` stops the server in its normal way and starts it again; ``fault`` makes the next request
+of a kind fail."""
+_DEFAULTS = {"fua": False, "no_hole": False, "fill": -1, "connection": 1}
+"""Keys that may be left out."""
+_LIMITS = {"fill": (-1, 255), "connection": (1, 8), "ms": (1, 60_000)}
 FAULTS = ("write", "zero", "flush", "read")
 ERRNOS = ("EIO", "ENOSPC")
 SIZE_MAX = 64 << 20
@@ -53,7 +59,11 @@ class ScriptError(ValueError):
 
 @dataclass(frozen=True)
 class Step:
-    """One operation; offsets, lengths and sizes are in bytes. `STEPS` has the keys of each."""
+    """One operation; offsets, lengths and sizes are in bytes. `STEPS` has the keys of each.
+
+    ``fill`` is the byte that a write has all over; -1: it writes stamps. ``connection`` is the
+    number of the connection, from 1. ``ms`` are the milliseconds of a wait.
+    """
 
     do: str
     offset: int = 0
@@ -64,35 +74,46 @@ class Step:
     seed: int = 0
     kind: str = ""
     errno: str = ""
+    fill: int = -1
+    connection: int = 1
+    ms: int = 0
 
     def mapping(self) -> dict[str, Any]:
         """Return the mapping that the YAML file has; flags that are not set are left out."""
         wanted = STEPS[self.do]
         given = {key: getattr(self, key) for key in wanted}
-        return {"do": self.do, **{k: v for k, v in given.items() if v is not False}}
+        return {"do": self.do, **{k: v for k, v in given.items() if v != _DEFAULTS.get(k, "")}}
 
     def __str__(self) -> str:
         words = [self.do]
         if "offset" in STEPS[self.do]:
             words.append(f"{self.offset}+{self.length}")
         words += [key for key in ("fua", "no_hole") if getattr(self, key)]
+        words += [f"of 0x{self.fill:02x}"] if self.fill >= 0 else []
         words += [str(getattr(self, key)) for key in ("size", "seed", "kind", "errno")
                   if key in STEPS[self.do]]  # fmt: skip
+        words += [f"{self.ms} ms"] if self.do == "wait" else []
+        words += [f"on connection {self.connection}"] if self.connection > 1 else []
         return " ".join(words)
 
 
 @dataclass(frozen=True)
 class Script:
-    """Steps on a volume of ``size`` bytes. ``about`` is free text, kept in the file."""
+    """Steps on a volume of ``size`` bytes. ``about`` is free text, kept in the file.
+
+    ``prefill`` is False if nothing is written to the volume before the steps.
+    """
 
     size: int
     steps: tuple[Step, ...]
     about: str = ""
+    prefill: bool = True
 
     def to_yaml(self) -> str:
         """Return the text of the file."""
         head = {_HEADER: _VERSION, **({"about": self.about} if self.about else {})}
-        text: str = yaml.safe_dump({**head, "size": self.size}, sort_keys=False, width=90)
+        head |= {"size": self.size, **({} if self.prefill else {"prefill": False})}
+        text: str = yaml.safe_dump(head, sort_keys=False, width=90)
         lines = [f"  - {_one_line(step.mapping())}\n" for step in self.steps]
         return f"{text}steps:\n{''.join(lines)}"
 
@@ -120,9 +141,13 @@ class Script:
 
         :raise ScriptError: it is wrong.
         """
-        unknown = set(document) - {_HEADER, "about", "size", "steps"}
+        unknown = set(document) - {_HEADER, "about", "size", "steps", "prefill"}
         if unknown:
-            raise ScriptError(f"{name}: unknown key '{min(unknown)}'; known: about, size, steps")
+            known = "about, prefill, size, steps"
+            raise ScriptError(f"{name}: unknown key '{min(unknown)}'; known: {known}")
+        prefill = document.get("prefill", True)
+        if not isinstance(prefill, bool):
+            raise ScriptError(f"{name}: prefill must be true or false")
         size = _whole(document.get("size"), f"{name}: size", SIZE_MAX)
         given = document.get("steps")
         if not isinstance(given, list) or not given:
@@ -133,7 +158,7 @@ class Script:
             step = _step(one, f"{name}: step {number}", now)
             now = step.size if step.do == "resize" else now
             steps.append(step)
-        return cls(size, tuple(steps), str(document.get("about", "")))
+        return cls(size, tuple(steps), str(document.get("about", "")), prefill)
 
 
 def _one_line(mapping: Mapping[str, Any]) -> str:
@@ -158,7 +183,9 @@ def _step(one: object, where: str, size: int) -> Step:
                 raise ScriptError(f"{where}: {key} must be true or false")
         elif kinds[key] == "int":
             most = {"size": SIZE_MAX, "seed": 1 << 32}.get(key, size)
-            values[key] = _whole(one.get(key), f"{where}: {key}", most)
+            least, most = _LIMITS.get(key, (0, most))
+            given = one.get(key, _DEFAULTS.get(key))
+            values[key] = _whole(given, f"{where}: {key}", most, least)
         else:
             choice = FAULTS if key == "kind" else ERRNOS
             values[key] = one.get(key)
@@ -170,22 +197,23 @@ def _step(one: object, where: str, size: int) -> Step:
     return step
 
 
-def _whole(value: object, where: str, most: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
-        raise ScriptError(f"{where} must be a whole number from 0 to {most}")
+def _whole(value: object, where: str, most: int, least: int = 0) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ScriptError(f"{where} must be a whole number from {least} to {most}")
     return value
 
 
 class _Expected:
     """The pattern that each byte was last written with; None where that is not certain."""
 
-    def __init__(self, size: int) -> None:
-        self.bytes: list[int | None] = [0xFF] * size
+    def __init__(self, size: int, first: int) -> None:
+        self.bytes: list[int | None] = [first] * size
 
     def do(self, step: Step, pattern: int) -> None:
         place = slice(step.offset, step.offset + step.length)
         if step.do in ("write", "zero", "discard"):
-            known = {"write": pattern, "zero": 0, "discard": None}[step.do]
+            filled = step.fill if step.fill >= 0 else pattern
+            known = {"write": filled, "zero": 0, "discard": None}[step.do]
             self.bytes[place] = [known] * step.length
         elif step.do == "resize":
             added = max(0, step.size - len(self.bytes))
@@ -205,6 +233,7 @@ _BY_HAND = {
     "power-cut": "cut the server's power here, and start it again",
     "kill": "kill the server here, and start it again",
     "reconnect": "drop the connection here",
+    "restart": "stop the server here in its normal way, and start it again",
     "snapshot": "take a snapshot of the volume here",
     "resize": "give the volume {size} bytes here",
     "fault": "make the next {kind} fail with {errno} here",
@@ -230,8 +259,8 @@ def to_qemu_io(script: Script) -> str:
         "volume=$1",
         'io() { qemu-io -t writeback -d unmap -f raw "$@" "$volume"; }',
     ]
-    expected = _Expected(script.size)
-    commands = [f"write -q -P 0xff 0 {script.size}", "flush"]
+    expected = _Expected(script.size, 0xFF if script.prefill else 0)
+    commands = [f"write -q -P 0xff 0 {script.size}", "flush"] if script.prefill else []
     pattern = 0
 
     def close() -> None:
@@ -257,13 +286,15 @@ def _qemu_io(step: Step, pattern: int, expected: _Expected) -> Iterator[str]:
     place, fua = f"{step.offset} {step.length}", " -f" if step.fua else ""
     match step.do:
         case "write":
-            yield f"write -q{fua} -P {pattern} {place}"
+            yield f"write -q{fua} -P {step.fill if step.fill >= 0 else pattern} {place}"
         case "zero":
             yield f"write -q{fua} -z{'' if step.no_hole else ' -u'} {place}"
         case "discard":
             yield f"discard -q {place}"
         case "flush":
             yield "flush"
+        case "wait":
+            yield f"sleep {step.ms}"
         case "read":
             for offset, length, known in expected.runs(step.offset, step.length):
                 if known is None:
@@ -278,8 +309,9 @@ def to_nbdsh(script: Script) -> str:
     lines += [f"# {script.size} bytes; {script.about}".rstrip("; ")]
     lines += ["def same(offset, length, byte):",
               "    assert h.pread(length, offset) == bytes([byte]) * length, (offset, length)",
-              f"h.pwrite(b'\\xff' * {script.size}, 0)", "h.flush()"]  # fmt: skip
-    expected = _Expected(script.size)
+              ]  # fmt: skip
+    lines += [f"h.pwrite(b'\\xff' * {script.size}, 0)", "h.flush()"] if script.prefill else []
+    expected = _Expected(script.size, 0xFF if script.prefill else 0)
     pattern = 0
     for step in (*script.steps, None):
         pattern = pattern % 250 + 1
@@ -292,7 +324,7 @@ def to_nbdsh(script: Script) -> str:
         ) or "0"  # fmt: skip
         match step.do:
             case "write":
-                data = f"bytes([{pattern}]) * {step.length}"
+                data = f"bytes([{step.fill if step.fill >= 0 else pattern}]) * {step.length}"
                 lines.append(f"h.pwrite({data}, {step.offset}, flags={flags})")
             case "zero":
                 lines.append(f"h.zero({place}, flags={flags})")
@@ -307,6 +339,8 @@ def to_nbdsh(script: Script) -> str:
                     lines.append(print_it if known is None else verify)
             case "status" | "reopen":
                 lines.append(f"# {step}")
+            case "wait":
+                lines.append(f"import time; time.sleep({step.ms / 1000})")
             case _:
                 text = _by_hand(step)
                 lines.append(f"input('{text}, then press Enter: ')")

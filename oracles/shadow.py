@@ -93,7 +93,7 @@ class Shadow:
         self.size = size
         self.waived = waived
         self.identity = identity or Identity(0, 0)
-        self.history = History(self.identity)
+        self.history = History(self.identity, size)
         self._now = Contents()
         self._durable: dict[int, Chunk | None] = {}
         self._pending: list[tuple[Change, ...]] = []

@@ -244,6 +244,12 @@ def _add_execution(group: argparse._ArgumentGroup) -> None:
     add("--retry", type=lambda text: number(text, 1), default=0, metavar="N",
         help="run failed cases again alone: N times with their seed, N times with others",
     )  # fmt: skip
+    add(
+        "--experiments",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="play failures again on fresh volumes, to find their conditions; with a page: on",
+    )
     add("--baseline", type=path_of, metavar="FILE",
         help="failures that FILE lists are known: they do not fail the run")  # fmt: skip
     add("--update-baseline", action="store_true", help="write the failures of the run to FILE")
@@ -414,6 +420,7 @@ def _execution(
         until_fail=given.until_fail,
         stop_after=given.stop_after,
         retry=given.retry,
+        experiments=_experiments(given),
         baseline=given.baseline and given.baseline.absolute(),
         update_baseline=given.update_baseline,
         timeout_s=given.timeout,
@@ -429,6 +436,13 @@ def _execution(
         results_dir=(given.results or cache_dir / "results").absolute() / run_id,
         cache_dir=cache_dir,
     )
+
+
+def _experiments(given: argparse.Namespace) -> bool:
+    """Return whether there are experiments: as asked for, or if a page is wanted."""
+    if given.experiments is None:
+        return given.html_file is not None or given.bundle_file is not None
+    return bool(given.experiments)
 
 
 def _reports(given: argparse.Namespace, results_dir: Path) -> Reports:

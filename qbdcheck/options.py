@@ -99,6 +99,8 @@ class Execution:
     """Start no further case after this number of failures; 0: run all."""
     retry: int = 0
     """Run each failed case again this often with its seed, and this often with others."""
+    experiments: bool = False
+    """Find out by experiments when the first failure of each cause occurs."""
     baseline: Path | None = None
     """File of known failures."""
     update_baseline: bool = False

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str], default_root: Path) -> int:
 
 
 def _write(report: AtEnd, tally: Tally) -> None:
-    for event in (tally.run, *tally.cases, *tally.retries, tally.end):
+    for event in (tally.run, *tally.cases, *tally.retries, *tally.experiments, tally.end):
         if event is not None:
             report.handle(event)
     report.close()

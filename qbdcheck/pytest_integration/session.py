@@ -33,6 +33,7 @@ from qbdcheck.pytest_integration.fixtures import (
 from qbdcheck.pytest_integration.items import is_case, register_fixtures
 from qbdcheck.pytest_integration.pytest_reports import PytestReports
 from qbdcheck.report.causes import Contradiction
+from qbdcheck.report.events import CaseEnded
 from qbdcheck.report.host import machine_facts, run_environment
 from qbdcheck.report.reporter import Reporter, reporters_for
 from qbdcheck.runner.case_run import Result, Unit
@@ -45,6 +46,7 @@ from qbdcheck.runner.case_state import (
     TARGET_OPTIONS,
     store_options,
 )
+from qbdcheck.runner.experiments import LIMIT_S as EXPERIMENT_LIMIT_S
 from qbdcheck.runner.lanes import Place, UnitRunner, Watcher
 from qbdcheck.runner.preflight import decide_before, fixtures_of
 from qbdcheck.runner.reaper import Reaper
@@ -329,6 +331,8 @@ class CheckSession:
             scratch = self._reaper.scratch_root
             claimed, probed = capabilities_of(session.config), self._contradictions
             run.contradictions = lambda words: probed(scratch, claimed & words)
+        if self._options.execution.experiments and elsewhere is None:
+            run.experiment_on = lambda unit, failed: self._experiment_on(session, unit, failed)
         if self._was_interrupted():
             raise KeyboardInterrupt
         self.capabilities = frozenset(run.capabilities)
@@ -337,6 +341,19 @@ class CheckSession:
             raise SetupError(run.setup_error)
         if run.baseline is not None and self._options.execution.update_baseline:
             self.remarks.append(update_baseline(run.baseline))
+
+    def _experiment_on(self, session: pytest.Session, unit: Unit, failed: CaseEnded) -> Unit:
+        """Return the unit that makes an experiment on a failed one."""
+
+        def collect() -> pytest.Item:
+            # Only a run that failed needs it.
+            from qbdcheck.pytest_integration import experiment_case
+
+            item = collect_one(session, Path(experiment_case.__file__), unit.image_format)
+            item.stash[experiment_case.TASK] = experiment_case.Task.of(failed)
+            return item
+
+        return replace(unit, limit_s=EXPERIMENT_LIMIT_S, collect=collect)
 
     def _unit_of(self, session: pytest.Session, planned: Planned) -> Unit:
         case, image_format = planned.case, planned.image_format

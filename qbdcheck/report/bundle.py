@@ -22,7 +22,7 @@ from pathlib import Path
 from qbdcheck.errors import SetupError
 from qbdcheck.report import html, json_report
 from qbdcheck.report.encode import SCHEMA_VERSION, event_object
-from qbdcheck.report.events import CaseEnded, Event
+from qbdcheck.report.events import CaseEnded, CaseExperiment, Event
 from qbdcheck.report.page_causes import main_finding
 from qbdcheck.report.page_details import split_details
 from qbdcheck.report.page_script import script_of
@@ -99,7 +99,10 @@ def _files(
     links: dict[str, str] = {}
     for case in tally.cases:
         place = f"cases/{case.case_id}.{case.image_format}"
-        yield from ((f"{place}/{name}", data) for name, data in _made(case, redaction))
+        yield from (
+            (f"{place}/{name}", data)
+            for name, data in _made(case, tally.experiment_of(case), redaction)
+        )
         for name, data, artefact in _kept(case, redaction):
             links[artefact] = f"{place}/{name}"
             yield f"{place}/{name}", data
@@ -108,7 +111,9 @@ def _files(
     yield "events.jsonl", _lines(events, redaction)
 
 
-def _made(case: CaseEnded, redaction: Redaction) -> Iterator[tuple[str, str]]:
+def _made(
+    case: CaseEnded, experiment: CaseExperiment | None, redaction: Redaction
+) -> Iterator[tuple[str, str]]:
     """Yield files that are made of the record of a failed case."""
     if not case.verdict.is_bad:
         return
@@ -117,7 +122,7 @@ def _made(case: CaseEnded, redaction: Redaction) -> Iterator[tuple[str, str]]:
     diff = split_details(case.details).diff
     if diff:
         yield "golden.diff", redaction.text("\n".join(line.text for line in diff) + "\n")
-    script = script_of(case.artefacts, main_finding(case))
+    script = script_of(case.artefacts, main_finding(case), experiment)
     if script is not None:
         yield "script.yaml", script.replay
         yield "script.sh", script.qemu_io

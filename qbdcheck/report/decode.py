@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from oracles.finding import Finding
 from qbdcheck.report.encode import SCHEMA_VERSION
-from qbdcheck.report.events import CaseEnded, CaseRetried, RunEnded, RunStarted
+from qbdcheck.report.events import CaseEnded, CaseExperiment, CaseRetried, RunEnded, RunStarted
 from qbdcheck.report.tally import Tally
 from qbdcheck.verdict import Verdict
 
@@ -24,6 +24,7 @@ Made = TypeVar("Made")
 _ENDS: Mapping[str, type] = {
     "case_ended": CaseEnded,
     "case_retried": CaseRetried,
+    "case_experiment": CaseExperiment,
     "run_ended": RunEnded,
 }
 _PLAIN = (bool, int, float, str)
@@ -60,6 +61,8 @@ def tally_of_report(content: object) -> Tally:
             tally.handle(_of_class(CaseEnded, case))
         for retried in content.get("retries", ()):
             tally.handle(_of_class(CaseRetried, retried))
+        for experiment in content.get("experiments", ()):
+            tally.handle(_of_class(CaseExperiment, experiment))
         if content.get("end") is not None:
             tally.handle(_of_class(RunEnded, content["end"]))
     except KeyError as error:
@@ -94,6 +97,14 @@ def tally_of_events(lines: typing.Sequence[str]) -> Tally:
 def _check_schema(version: object) -> None:
     if version != SCHEMA_VERSION:
         raise ValueError(f"has schema {version}; this version reads {SCHEMA_VERSION}")
+
+
+def made_of(made: type[Made], members: Mapping[str, Any]) -> Made:
+    """Return an event, or a part of one, of its members in a report.
+
+    :raise TypeError, ValueError, LookupError: the members are not those of the class.
+    """
+    return _of_class(made, members)
 
 
 def _of_class(made: type[Made], members: Mapping[str, Any]) -> Made:

@@ -3,7 +3,7 @@
 docs/report.schema.json describes them; `qbdcheck.report.schema` makes it.
 
 Every object has ``event`` (``run_started``, ``case_started``, ``guest_test_ended``,
-``case_postponed``, ``case_ended``, ``case_retried``, ``run_ended``).
+``case_postponed``, ``case_ended``, ``case_retried``, ``case_experiment``, ``run_ended``).
 ``verdict`` is one of ``pass``, ``fail``, ``broken``, ``not_run``. Times end in ``_s`` (seconds).
 """
 
@@ -14,7 +14,15 @@ import re
 
 from oracles.finding import Finding
 from qbdcheck.machine_speed import Load
-from qbdcheck.report.events import CaseEnded, Cause, Event, FirstTry, LooksLike, TestEnded
+from qbdcheck.report.events import (
+    CaseEnded,
+    Cause,
+    Event,
+    FirstTry,
+    LooksLike,
+    TestEnded,
+    Trial,
+)
 from qbdcheck.report.redact import Redaction
 from qbdcheck.verdict import Verdict
 
@@ -29,7 +37,7 @@ def event_object(event: Event, redaction: Redaction) -> dict[str, object]:
 
 
 def _fields(
-    value: Event | TestEnded | Cause | LooksLike | FirstTry | Load, redaction: Redaction
+    value: Event | TestEnded | Cause | LooksLike | FirstTry | Load | Trial, redaction: Redaction
 ) -> dict[str, object]:
     return {
         field.name: plain(getattr(value, field.name), redaction)
@@ -54,7 +62,7 @@ def plain(value: object, redaction: Redaction) -> object:
             made = round(value, 6)
         case tuple() | list():
             made = [plain(item, redaction) for item in value]
-        case TestEnded() | Cause() | LooksLike() | FirstTry() | Load():
+        case TestEnded() | Cause() | LooksLike() | FirstTry() | Load() | Trial():
             made = _fields(value, redaction)
         case Finding():
             made = plain(value.to_json(), redaction)

@@ -175,6 +175,57 @@ class CaseRetried:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """One change of the smallest script that fails as a case did, and what became of it.
+
+    ``step`` is the number of the changed step, from 1; 0: of no single one. ``factor`` is what was
+    varied, ``as_is`` how the script has it, ``change`` what it was changed to. ``outcome``:
+    ``fails`` (as before the change), ``right``, ``sometimes``, or ``other`` (it was refused, or
+    wrong in another way: ``seen``). ``failed`` of ``plays`` plays failed.
+    """
+
+    step: int
+    factor: str
+    as_is: str
+    change: str
+    outcome: str
+    plays: int
+    failed: int
+    seen: str = ""
+
+
+@dataclass(frozen=True)
+class CaseExperiment:
+    """What an experiment after the run found out about a failure, on fresh volumes of the target.
+
+    ``outcome``: ``reproduced``, ``not reproduced`` or ``not tried``; ``sentence`` says it in words.
+    ``source`` names the requests that the scripts were made of. ``script`` is the smallest script
+    that fails, for ``./check replay``, ``steps`` are its steps in words; ``failed`` of ``plays``
+    plays of it failed. ``needed`` are the conditions without which it is right, ``indifferent``
+    what makes no difference, ``unclear`` what fails sometimes, each from ``trials``. ``all_plays``
+    counts every play; ``is_complete`` is False if the time was over before all had been tried.
+    """
+
+    case_id: str
+    number: int
+    image_format: str
+    outcome: str
+    sentence: str
+    source: str = ""
+    script: str = ""
+    steps: tuple[str, ...] = ()
+    plays: int = 0
+    failed: int = 0
+    needed: tuple[str, ...] = ()
+    indifferent: tuple[str, ...] = ()
+    unclear: tuple[str, ...] = ()
+    trials: tuple[Trial, ...] = ()
+    all_plays: int = 0
+    elapsed_s: float = 0.0
+    is_complete: bool = True
+
+
+@dataclass(frozen=True)
 class Cause:
     """A cause that explains a part of a run's failures.
 
@@ -235,5 +286,12 @@ class RunEnded:
 
 
 Event = (
-    RunStarted | CaseStarted | GuestTestEnded | CasePostponed | CaseEnded | CaseRetried | RunEnded
+    RunStarted
+    | CaseStarted
+    | GuestTestEnded
+    | CasePostponed
+    | CaseEnded
+    | CaseRetried
+    | CaseExperiment
+    | RunEnded
 )

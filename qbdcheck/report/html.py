@@ -25,7 +25,7 @@ from qbdcheck.catalogue.policies import POLICIES
 from qbdcheck.files import COMMAND, ROOT
 from qbdcheck.report.at_end import AtEnd
 from qbdcheck.report.cause import cause_of_case
-from qbdcheck.report.events import CaseEnded, RunEnded, RunStarted
+from qbdcheck.report.events import CaseEnded, CaseExperiment, RunEnded, RunStarted
 from qbdcheck.report.lines import second_try, sentence_of, test_lines
 from qbdcheck.report.page_bytes import chars_of, comparison, hex_of
 from qbdcheck.report.page_case import guarded, related
@@ -200,7 +200,10 @@ def _page(
                 if any(one.get("read_first") == f"{case.number:03d}" for one in clusters)
             },
             bad=[
-                {**_failure(case, budget), "is_folded": leads and f"{case.number:03d}" not in leads}
+                {
+                    **_failure(case, budget, tally.experiment_of(case)),
+                    "is_folded": leads and f"{case.number:03d}" not in leads,
+                }
                 for case in failed[:detailed]
             ],
             brief=[_case(case, budget) for case in failed[detailed:]],
@@ -327,7 +330,7 @@ def _case(case: CaseEnded, budget: _Budget) -> dict[str, Any]:
     }
 
 
-def _failure(case: CaseEnded, budget: _Budget) -> dict[str, Any]:
+def _failure(case: CaseEnded, budget: _Budget, experiment: CaseExperiment | None) -> dict[str, Any]:
     """Return what the page shows of a failed case."""
     case = replace(case, findings=tuple(named(case.findings)))
     finding = main_finding(case)
@@ -361,7 +364,8 @@ def _failure(case: CaseEnded, budget: _Budget) -> dict[str, Any]:
         "wire": list(_wire(finding)) if finding else [],
         "chunks": chunks_of(finding.evidence) if finding else (),
         "extents": extents_of(finding.evidence) if finding else (),
-        "script": script_of(case.artefacts, finding),
+        "script": script_of(case.artefacts, finding, experiment),
+        "experiment": experiment,
         "compared": list(islice(compared, _COMPARED)),
         "details": split_details(_ends_of(case.details or case.message)),
         "basis": [_demand(one) for one in case.basis],

@@ -12,7 +12,10 @@ from qbdcheck.report.tally import Tally
 
 
 class JsonReport(AtEnd):
-    """One object: ``schema``, ``run``, ``counts``, ``cases``, ``retries``, ``end``."""
+    """One object with ``schema``, ``run``, ``counts``, ``cases``, ``retries`` and ``end``.
+
+    It has ``experiments``, too.
+    """
 
     def text(self, tally: Tally) -> str:
         """Return the object."""
@@ -42,5 +45,6 @@ def _whole(tally: Tally) -> dict[str, object]:
         "counts": tally.counts,
         "cases": [plain(case) for case in tally.cases],
         "retries": [plain(retried) for retried in tally.retries],
+        "experiments": [plain(one) for one in tally.experiments],
         "end": plain(end),
     }

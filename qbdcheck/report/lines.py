@@ -8,7 +8,13 @@ from collections import Counter
 from rich.text import Text
 
 from qbdcheck.report.cause import cause_of_case
-from qbdcheck.report.events import CaseEnded, CasePostponed, GuestTestEnded, RunStarted
+from qbdcheck.report.events import (
+    CaseEnded,
+    CaseExperiment,
+    CasePostponed,
+    GuestTestEnded,
+    RunStarted,
+)
 from qbdcheck.verdict import Verdict
 
 VERDICT_STYLES = {
@@ -21,6 +27,8 @@ VERDICT_STYLES = {
 _DIFF_STYLES = (("+++", "bold"), ("---", "bold"), ("@@", "cyan"), ("+", "green"), ("-", "red"))
 _SHOWN = 20
 """Tests of a guest that are named in a line; the reports in files have all."""
+_NEEDED = 4
+"""Conditions of a failure in the line on an experiment; the page has all."""
 _NARROW = 100
 """On terminals with fewer columns, a line has no time of the last run."""
 _LEAST = 30
@@ -109,6 +117,18 @@ def postponed_line(case: CasePostponed, with_format: bool, width: int | None = N
     line.append(f" {case.first_try.elapsed_s:5.1f}s  ", "dim")
     again = f"runs again at the end, alone; {case.first_try.message}"
     return line.append(wrapped(again, width, line.cell_len))
+
+
+def experiment_lines(
+    event: CaseExperiment, with_format: bool, width: int | None = None
+) -> list[Text]:
+    """Return what an experiment on a failure found out, and in a second line what it needs."""
+    name = f"{event.number:03d}" + f" {event.image_format}" * with_format
+    lines = [Text(wrapped(f"{name}: {event.sentence}", width))]
+    if event.needed:
+        shown = "; ".join(event.needed[:_NEEDED]) + "; ..." * (len(event.needed) > _NEEDED)
+        lines.append(Text(wrapped(f"     needed: {shown}", width, 5)))
+    return lines
 
 
 def guest_test_line(event: GuestTestEnded) -> str:

@@ -10,14 +10,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from oracles.damage import Damage
 from oracles.finding import Finding
 from oracles.life import KILLED, Moment
 from oracles.scripts import SIZE_MAX, Script, Step, to_qemu_io
+from qbdcheck.report.events import CaseExperiment
 
 _STEPS = 60
 """Steps of a script that is made of a life: the last ones."""
 _ROUND = 64 << 10
+_QEMU_IO_MAX = 2 << 20
+"""Bytes of the largest volume of which the commands of qemu-io are offered: it takes 1 s."""
 _LONGEST = 32 << 10
 """A longer text is left to the bundle."""
 
@@ -31,8 +36,15 @@ class Offered:
     qemu_io: str
 
 
-def script_of(artefacts: Sequence[str], finding: Finding | None) -> Offered | None:
-    """Return the script of a failure; None if there is none."""
+def script_of(
+    artefacts: Sequence[str], finding: Finding | None, experiment: CaseExperiment | None = None
+) -> Offered | None:
+    """Return the script of a failure; None if there is none.
+
+    :param experiment: what an experiment on the failure found out; its script was tried.
+    """
+    if experiment is not None and experiment.script:
+        return _tried(experiment)
     if (found := _kept(artefacts)) is not None:
         return found
     if finding is None or _is_between_connections(finding) or _has_unknown_flags(finding):
@@ -42,6 +54,17 @@ def script_of(artefacts: Sequence[str], finding: Finding | None) -> Offered | No
         return None
     about = "The operations on this sector as recorded, on one connection. The script was not tried"
     return Offered(f"{about}.", script.to_yaml(), to_qemu_io(script))
+
+
+def _tried(experiment: CaseExperiment) -> Offered:
+    """Return the script of an experiment; that for qemu-io only where qemu-io can do it."""
+    script = Script.of(yaml.safe_load(experiment.script), "the script of the experiment")
+    is_plain = script.size <= _QEMU_IO_MAX and all(s.connection == 1 for s in script.steps)
+    about = (
+        f"The smallest script that fails. It was tried on fresh volumes of the target, and failed "
+        f"{experiment.failed} of {experiment.plays} times."
+    )
+    return Offered(about, experiment.script, to_qemu_io(script) if is_plain else "")
 
 
 def _is_between_connections(finding: Finding) -> bool:

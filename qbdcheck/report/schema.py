@@ -12,10 +12,11 @@ import types
 import typing
 from typing import Any
 
-from oracles.finding import Finding
+from oracles.finding import UNREPORTED, Finding
 from qbdcheck.report.encode import SCHEMA_VERSION
 from qbdcheck.report.events import (
     CaseEnded,
+    CaseExperiment,
     CasePostponed,
     CaseRetried,
     CaseStarted,
@@ -41,6 +42,7 @@ _EVENTS = {
     "case_postponed": CasePostponed,
     "case_ended": CaseEnded,
     "case_retried": CaseRetried,
+    "case_experiment": CaseExperiment,
     "run_ended": RunEnded,
 }
 
@@ -66,6 +68,7 @@ def schema() -> dict[str, Any]:
             "counts": _of(dict[str, int], definitions),
             "cases": {"type": "array", "items": {"$ref": "#/$defs/CaseEnded"}},
             "retries": {"type": "array", "items": {"$ref": "#/$defs/CaseRetried"}},
+            "experiments": {"type": "array", "items": {"$ref": "#/$defs/CaseExperiment"}},
             "end": {"anyOf": [end, {"type": "null"}]},
         },
         "required": ["schema", "run", "counts", "cases", "retries", "end"],
@@ -100,7 +103,8 @@ def _of_class(made: type, definitions: dict[str, Any]) -> dict[str, Any]:
     if made.__name__ not in definitions:
         hints = typing.get_type_hints(made)
         definitions[made.__name__] = {}
-        names = [field.name for field in dataclasses.fields(made)]
+        fields = dataclasses.fields(made)
+        names = [field.name for field in fields if field.metadata != UNREPORTED]
         definitions[made.__name__] |= {
             "type": "object",
             "description": " ".join((made.__doc__ or "").split("\n\n", 1)[0].split()),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from qbdcheck.report.events import (
     CaseEnded,
+    CaseExperiment,
     CasePostponed,
     CaseRetried,
     CaseStarted,
@@ -29,6 +30,7 @@ class Tally:
     running: dict[int, CaseStarted] = field(default_factory=dict)
     """The running case of each lane."""
     retries: list[CaseRetried] = field(default_factory=list)
+    experiments: list[CaseExperiment] = field(default_factory=list)
     guest_tests: dict[tuple[str, str], list[TestEnded]] = field(default_factory=dict)
     """The tests in a guest that have ended, of each running case: by its id and image format."""
 
@@ -49,6 +51,8 @@ class Tally:
                 self._leave_lane(event)
             case CaseRetried():
                 self.retries.append(event)
+            case CaseExperiment():
+                self.experiments.append(event)
             case RunEnded():
                 self.end = event
 
@@ -63,6 +67,12 @@ class Tally:
         """Return how often a failed case failed again; None without --retry."""
         key = (case.case_id, case.image_format)
         found = (one for one in self.retries if (one.case_id, one.image_format) == key)
+        return next(found, None)
+
+    def experiment_of(self, case: CaseEnded) -> CaseExperiment | None:
+        """Return the experiment on a failed case; None without one."""
+        key = (case.case_id, case.image_format)
+        found = (one for one in self.experiments if (one.case_id, one.image_format) == key)
         return next(found, None)
 
     def with_verdict(self, *verdicts: Verdict) -> list[CaseEnded]:

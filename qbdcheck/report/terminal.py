@@ -17,6 +17,7 @@ from rich.text import Text
 from qbdcheck import clock
 from qbdcheck.report.events import (
     CaseEnded,
+    CaseExperiment,
     CasePostponed,
     CaseRetried,
     CaseStarted,
@@ -27,6 +28,7 @@ from qbdcheck.report.events import (
 )
 from qbdcheck.report.lines import (
     case_line,
+    experiment_lines,
     failure_block,
     guest_test_line,
     header_lines,
@@ -86,6 +88,8 @@ class Terminal:
             case CaseRetried():
                 name = f"{event.number:03d}" + f" {event.image_format}" * self._has_formats
                 self._print(Text(f"{name}: again, alone: failed {event.rate}"))
+            case CaseExperiment():
+                self._print(*experiment_lines(event, self._has_formats, self._width))
             case RunEnded():
                 self.close()
                 lines = summary_lines(self._tally, self._durations, self._width)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import pytest
 
 from oracles.finding import Finding
+from oracles.life import Moment
+from oracles.recorded import Recorded
 from qbdcheck.catalogue.case import CaseInfo
 from qbdcheck.machine_speed import Load
-from qbdcheck.report.events import TestEnded
+from qbdcheck.report.decode import made_of
+from qbdcheck.report.events import CaseExperiment, TestEnded
 from qbdcheck.seed import Seed, case_seed
 from qbdcheck.verdict import Verdict
 
@@ -75,6 +79,7 @@ class Result:
     ``starved``: a time limit was exceeded while others used the machine; the verdict is BROKEN.
     ``setup_failed``: the target or the machine could not be prepared, so no case can run.
     ``basis`` is that of the failure, if it is known more exactly than that of the case.
+    ``experiment`` is what an experiment found out, if the unit is one.
     """
 
     verdict: Verdict
@@ -90,12 +95,14 @@ class Result:
     waived: tuple[str, ...] = ()
     measures: dict[str, int] = field(default_factory=dict, hash=False)
     starved: Load | None = None
+    experiment: CaseExperiment | None = None
 
     def to_bytes(self) -> bytes:
         """Return the bytes for the pipe from the forked child to the runner."""
         fields = asdict(replace(self, findings=())) | {
             "verdict": self.verdict.name,
             "findings": [finding.to_json() for finding in self.findings],
+            "record": _record_of(self.findings),
             "message": self.message[:_TEXT_LIMIT],
             "details": self.details[-_TEXT_LIMIT:],
         }
@@ -115,11 +122,29 @@ class Result:
                 bool(fields["setup_failed"]),
                 tuple(map(str, fields["observed"])),
                 tuple(TestEnded.from_json(one) for one in fields["tests"]),
-                tuple(Finding.from_json(one) for one in fields["findings"]),
+                _findings(fields["findings"], fields["record"]),
                 tuple(map(str, fields["basis"])),
                 tuple(map(str, fields["waived"])),
                 measures={str(name): int(one) for name, one in fields["measures"].items()},
                 starved=Load(**fields["starved"]) if fields["starved"] else None,
+                experiment=made_of(CaseExperiment, one) if (one := fields["experiment"]) else None,
             )
         except (ValueError, LookupError, TypeError):
             return None
+
+
+def _record_of(findings: tuple[Finding, ...]) -> list[object] | None:
+    """Return the first record of findings, and whose it is; None without one."""
+    for place, finding in enumerate(findings):
+        if (record := finding.record) is not None:
+            return [place, record.size, [asdict(one) for one in record.moments]]
+    return None
+
+
+def _findings(encoded: list[Any], recorded: list[Any] | None) -> tuple[Finding, ...]:
+    found = [Finding.from_json(one) for one in encoded]
+    if recorded is not None:
+        place, size, moments = recorded
+        record = Recorded(size, tuple(Moment(**one) for one in moments))
+        found[place] = replace(found[place], record=record)
+    return tuple(found)

@@ -12,7 +12,7 @@ import pytest
 
 from oracles.finding import Finding
 from qbdcheck.options import Execution, GuestOptions, Options, Reports, Selection, TargetOptions
-from qbdcheck.report.events import TestEnded
+from qbdcheck.report.events import CaseExperiment, TestEnded
 from qbdcheck.runner.golden import Output
 from qbdcheck.seed import Seed
 
@@ -42,6 +42,8 @@ WAIVED = pytest.StashKey[list[str]]()
 """``item.stash[WAIVED]``: the fixture ``policy`` appends what failed and is waived."""
 FINDINGS = pytest.StashKey[tuple[Finding, ...]]()
 """``item.stash[FINDINGS]``: what was wrong in setup and call, for the teardown."""
+EXPERIMENT = pytest.StashKey[CaseExperiment]()
+"""``item.stash[EXPERIMENT]``: what an experiment found out; set by the unit that makes it."""
 FULL_LOG = pytest.StashKey[Path]()
 """``item.stash[FULL_LOG]``: the case's full.log; the fixture ``log`` appends to it."""
 

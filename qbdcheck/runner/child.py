@@ -27,6 +27,7 @@ from qbdcheck.runner import measures, subreaper
 from qbdcheck.runner.case_run import Result, Unit, progress_line
 from qbdcheck.runner.case_state import (
     EXECUTION,
+    EXPERIMENT,
     FINDINGS,
     FULL_LOG,
     IMAGE_FORMAT,
@@ -150,6 +151,7 @@ def run_unit(
         tests=tuple(tests),
         waived=tuple(waived),
         measures=measures.counted(),
+        experiment=item.stash.get(EXPERIMENT, None),
     )
     if result.verdict is Verdict.PASS:
         return replace(result, partly_not_run=tuple(parts))

@@ -70,7 +70,8 @@ def _with_life(finding: Finding) -> Finding:
         text = f"{what}: {finding.seen}" if finding.seen else what
         life = (*life, Moment("error", 0, *sent.place, at_s=at_s, text=text))
     last = sent.history.last_writes(*sent.place, _LAST_WRITES)
-    return replace(finding, asked=sent.place, life=life, last_writes=last)
+    record = sent.history.recorded().then(Moment("error", 0, *sent.place, text=sent.text))
+    return replace(finding, asked=sent.place, life=life, last_writes=last, record=record)
 
 
 def _with_ends(life: tuple[Moment, ...], moments: Sequence[Moment]) -> tuple[Moment, ...]:

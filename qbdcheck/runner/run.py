@@ -23,6 +23,7 @@ from qbdcheck.report.events import (
     CaseEnded,
     CasePostponed,
     CaseStarted,
+    Cause,
     Event,
     FirstTry,
     GuestTestEnded,
@@ -34,6 +35,7 @@ from qbdcheck.report.events import (
 from qbdcheck.report.reporter import Reporter
 from qbdcheck.runner.case_run import Result, Unit
 from qbdcheck.runner.child import LOG
+from qbdcheck.runner.experiments import Experiments, chosen
 from qbdcheck.runner.lanes import SUITE_TIME_LIMIT, Lanes, Place, UnitRunner, Watcher
 from qbdcheck.runner.reaper import Reaper
 from qbdcheck.runner.retries import Retries
@@ -81,6 +83,7 @@ class Run:
     :ivar facts: with ``capabilities`` and ``withdrawn``, those of `RunStarted`.
     :ivar contradictions: probes the claims of the target to some capabilities, and returns those
         that do not hold. It is called after a mass failure.
+    :ivar experiment_on: makes the unit of the experiment on a failure; None: there are none.
     :ivar allowed_reasons: patterns (fnmatch) of the reasons for "not run" that --strict allows;
         None without --strict.
     :ivar make_lanes: makes what runs units elsewhere than in children of this process; its last
@@ -108,6 +111,7 @@ class Run:
     baseline: Baseline | None = None
     contradictions: Callable[[frozenset[str]], Sequence[Contradiction]] | None = None
     make_lanes: Callable[[Place, Watcher, bool], UnitRunner] | None = None
+    experiment_on: Callable[[Unit, CaseEnded], Unit] | None = None
     shard: str = ""
     setup_error: str = ""
     """Why the target or the machine cannot be prepared, in one line; the exit code is then 2."""
@@ -140,6 +144,8 @@ class Run:
                 deadline_s = float("inf") if limit_s is None else clock_s + limit_s
                 self._run_lanes(deadline_s)
                 self._retry(deadline_s)
+                causes = causes_of(self.ended, self._contradictions())
+                self._experiment(causes, deadline_s)
                 code, elapsed_s = self._exit_code(), clock.now_s() - clock_s
                 self._emit(
                     RunEnded(
@@ -148,7 +154,7 @@ class Run:
                         code,
                         interrupted=bool(self.interrupted),
                         stopped=self.interrupted or self._stopped_after,
-                        causes=causes_of(self.ended, self._contradictions()),
+                        causes=causes,
                         looks_like=self._looks_like(),
                     )
                 )
@@ -220,6 +226,21 @@ class Run:
         for event in retries.run(deadline_s):
             self._emit(event)
         self.interrupted = retries.stopped
+
+    def _experiment(self, causes: Sequence[Cause], deadline_s: float) -> None:
+        """Find out under which conditions the first failure of each cause occurs."""
+        make = self.experiment_on
+        if make is None or self.make_lanes is not None or self.interrupted or self.setup_error:
+            return
+        units = [
+            (case, make(self._failed[case.case_id, case.image_format], case))
+            for case in chosen(causes, self.ended)
+        ]
+        experiments = Experiments(units, self._place, self._new_lanes, self.tick)
+        for event in experiments.run(deadline_s):
+            self._emit(event)
+        if experiments.stopped.startswith("SIG"):  # the time limit of the run ends only them
+            self.interrupted = experiments.stopped
 
     def _new_lanes(self, place: Place, watcher: Watcher, alone: bool) -> UnitRunner:
         if self.make_lanes is not None:

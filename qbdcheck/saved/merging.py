@@ -51,6 +51,8 @@ def merge(runs: Sequence[SavedRun]) -> Merged:
     for run in runs:
         for retried in run.tally.retries:
             made.tally.handle(retried)
+        for experiment in run.tally.experiments:
+            made.tally.handle(experiment)
     ends = [run.tally.end for run in runs if run.tally.end is not None]
     stopped = next((end.stopped for end in ends if end.stopped), "")
     bad = any(case.verdict.is_bad for case in cases)

@@ -75,7 +75,8 @@ REQUIRED = [
         "nearby",
         "relatives",
         "volume",
-    )  # newer ones
+        "record",
+    )  # newer ones, and the one that is not reported
 ]
 
 

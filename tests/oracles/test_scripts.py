@@ -20,7 +20,8 @@ def steps(draw: st.DrawFn) -> Step:
         "offset": offset, "length": draw(st.integers(0, SIZE - offset)), "size": SIZE,
         "fua": draw(st.booleans()), "no_hole": draw(st.booleans()),
         "seed": draw(st.integers(0, 99)), "kind": draw(st.sampled_from(FAULTS)),
-        "errno": draw(st.sampled_from(ERRNOS)),
+        "errno": draw(st.sampled_from(ERRNOS)), "fill": draw(st.integers(-1, 255)),
+        "connection": draw(st.integers(1, 8)), "ms": draw(st.integers(1, 60_000)),
     }  # fmt: skip
     return Step(do, **{key: values[key] for key in STEPS[do]})
 

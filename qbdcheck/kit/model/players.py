@@ -14,6 +14,7 @@ from injectors.layer import create
 from oracles.model import StepFailed
 from oracles.scripts import Step
 from oracles.stamps import Data
+from qbdcheck import clock
 from qbdcheck.kit.armed_rules import ArmedRules
 from qbdcheck.kit.nbd_io import minimum_block
 from qbdcheck.programs.monitored import Monitored
@@ -162,31 +163,38 @@ class OverNbd:
         self._connect = connect
         self._close = close
         self._rules = rules
-        self._client: Client | None = None
+        self._clients: dict[int, Client] = {}
         self._snapshots = 0
         self._readable: list[SiblingExport] = []
         self.alignment = minimum_block(disk)
-        able = {"write", "read", "reopen", "reconnect"}
+        able = {"write", "read", "reopen", "reconnect", "wait"}
         client = self._opened()
         offered = disk.backend.description
         able |= _offered(client)
         able |= {"power-cut"} if offered.crash else set()
         able |= {"kill"} if offered.kill and not offered.volatile else set()
+        able |= set() if offered.volatile else {"restart"}
+        able |= {"connections"} if client.flags & TransmissionFlag.CAN_MULTI_CONN else set()
         able |= {"resize"} if offered.volume.resize and disk.size % 512 == 0 else set()
         able |= {"snapshot"} if offered.volume.snapshot else set()
         able |= {"fault"} if rules is not None else set()
         self.abilities = frozenset(able)
 
-    def _opened(self) -> Client:
-        if self._client is None:
-            self._client = self._connect()
-        return self._client
+    def _opened(self, number: int = 1) -> Client:
+        """Return a connection by its number, from 1; open it if it is not open."""
+        if "connections" not in getattr(self, "abilities", ()):
+            number = 1
+        if number not in self._clients:
+            self._clients[number] = self._connect()
+        return self._clients[number]
 
-    def _dropped(self, orderly: bool = False) -> None:
-        if self._client is not None:
-            with contextlib.suppress(OSError):
-                self._client.close() if orderly else self._client.sock.close()
-            self._client = None
+    def _dropped(self, number: int = 0, *, orderly: bool = False) -> None:
+        """Close a connection by its number; 0: all."""
+        for one in [number] if number else list(self._clients):
+            if (client := self._clients.pop(one, None)) is not None:
+                with contextlib.suppress(OSError):
+                    client.close() if orderly else client.sock.close()
+        if not self._clients:
             self._close()
 
     def reset(self, size: int, data: bytes) -> None:
@@ -208,9 +216,15 @@ class OverNbd:
         backend = self._disk.backend
         match step.do:
             case "reopen":
-                self._dropped(orderly=True)
+                self._dropped(step.connection, orderly=True)
             case "reconnect":
-                self._dropped()
+                self._dropped(step.connection)
+            case "wait":
+                clock.pause(step.ms / 1000)
+            case "restart":
+                self._dropped(orderly=True)
+                backend.stop()
+                backend.start()
             case "power-cut":
                 backend.crash(seed=step.seed)
                 self._dropped()
@@ -241,7 +255,7 @@ class OverNbd:
         if not step.length and step.do != "flush":
             return b"" if step.do == "read" else []
         try:
-            client = self._opened()
+            client = self._opened(step.connection)
             if step.do == "read":  # read and write keep to the maximum block
                 return client.read(step.offset, step.length)
             if step.do == "write":
@@ -305,4 +319,6 @@ def through_qemu(
         while daemons:
             daemons.pop().kill()
 
-    return OverNbd(disk, open_all, close_all)
+    player = OverNbd(disk, open_all, close_all)
+    player.abilities -= {"connections"}  # each would be a daemon of its own
+    return player

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from oracles.model import Model, Player, Wrong
@@ -16,18 +17,23 @@ SIZE = 128 << 10
 
 
 def play(
-    script: Script, player: Player, seed: int = 0, tell: Callable[[str], object] = str
+    script: Script,
+    player: Player,
+    seed: int = 0,
+    tell: Callable[[str], object] = str,
+    waived: frozenset[str] = frozenset(),
 ) -> None:
     """Play a script and check everything at its end.
 
     :param tell: called with a line for each step.
+    :param waived: policies that the target waives.
     :raise Wrong: a step fails; the message names it.
     :raise NotRun: the target does not support a step.
     """
     unable = sorted({step.do for step in script.steps} - player.abilities)
     if unable:
         raise NotRun(*(f"the target cannot {word}" for word in unable))
-    model = Model(player, script.size, seed)
+    model = Model(player, script.size, seed, prefill=script.prefill, waived=waived)
     for number, step in enumerate(script.steps, 1):
         tell(f"{number:4}  {step}")
         try:
@@ -49,7 +55,7 @@ def keep(script: Script, text: str, scratch: Path, saved: Path) -> None:
     repro = scratch / "repro"
     repro.mkdir(exist_ok=True)
     first = text.partition("\n")[0]
-    script = Script(script.size, script.steps, first)
+    script = replace(script, about=first)
     (repro / "script.yaml").write_text(script.to_yaml(), encoding="utf-8")
     (repro / "script.sh").write_text(to_qemu_io(script), encoding="utf-8")
     (repro / "script.nbdsh.py").write_text(to_nbdsh(script), encoding="utf-8")

@@ -36,6 +36,32 @@ def test_a_script_is_played_step_by_step(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+CONNECTIONS = """qbdcheck script: 1
+size: 65536
+prefill: false
+steps:
+  - {do: write, offset: 0, length: 4096, connection: 2}
+  - {do: read, offset: 0, length: 4096}
+  - {do: write, offset: 8192, length: 512, fill: 90}
+  - {do: reopen, connection: 2}
+  - {do: wait, ms: 5}
+  - {do: restart}
+  - {do: read, offset: 0, length: 16384, connection: 3}
+"""
+
+
+def test_a_script_has_several_connections_and_restarts(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(CONNECTIONS)
+    done = replay(str(path), "-t", "reference-file")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "write 0+4096 on connection 2" in done.stdout
+    path.write_text(CONNECTIONS.replace("  - {do: restart}\n", ""))
+    other = replay(str(path), "-t", "mutant:multi-conn-incoherent")
+    assert other.returncode == 1, other.stdout + other.stderr
+    assert "wrong: step 2: read 0+4096" in other.stdout
+
+
 def test_a_wrong_target_is_exit_1(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     path.write_text(SCRIPT)

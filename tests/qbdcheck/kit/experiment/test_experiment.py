@@ -1,0 +1,120 @@
+"""An experiment with the volume of the reference backend in this process, and a planted bug."""
+
+from collections.abc import Callable
+
+from blockio.layers import Below, Command, Layer, Reply, Request
+from oracles.damage import Damage
+from oracles.model import Wrong
+from oracles.scripts import Script, Step
+from qbdcheck.kit.experiment.experiment import NOT_REPRODUCED, REPRODUCED, Experiment
+from qbdcheck.kit.experiment.outcomes import Played, kind_of
+from qbdcheck.kit.model.players import InProcess
+from qbdcheck.kit.model.replay import play
+
+KIB = 1024
+
+
+class InThisProcess:
+    """The bench of an experiment, without a server."""
+
+    alignment = 1
+
+    def __init__(self, bug: Callable[[], Layer] | None) -> None:
+        self.player = InProcess(bug)
+        self.abilities = self.player.abilities - {"power-cut", "snapshot", "resize"}
+
+    def play(self, script: Script) -> Played:
+        try:
+            play(script, self.player)
+        except Wrong as wrong:
+            return Played(kind_of(wrong.findings[0]), 0, str(wrong))
+        return Played()
+
+
+class ZeroesLongFuaWrites:
+    """Loses the first 512 bytes of writes with FUA of 32 KiB and more."""
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        if request.command is Command.WRITE and request.flags & 1 and request.length >= 32 * KIB:
+            below(request)
+            return below(Request(Command.WRITE_ZEROES, 0, request.offset, 512, 1, b"", 1))
+        return below(request)
+
+
+SCRIPT = Script(
+    1 << 20,
+    (
+        Step("discard", 65536, 4096),
+        Step("write", 0, 4096),
+        Step("write", 131072, 65536, fua=True),
+        Step("flush"),
+        Step("read", 0, 4096),
+        Step("zero", 300000, 1000, no_hole=True),
+    ),
+)
+
+
+def experiment(bug: Callable[[], Layer] | None) -> Experiment:
+    bench = InThisProcess(bug)
+    return Experiment(bench, Damage.ZEROED, limit_s=60.0)  # type: ignore[arg-type]
+
+
+def test_a_failure_is_made_small_and_its_conditions_are_found() -> None:
+    made = experiment(ZeroesLongFuaWrites).run([("the requests", SCRIPT)])
+    assert made.outcome == REPRODUCED
+    assert (made.failed, made.plays) == (3, 3)
+    assert made.steps == ("write 65,536 bytes at offset 65,536, with FUA",)
+    needed = "\n".join(made.needed)
+    assert "with FUA (right: without FUA)" in needed
+    assert "it is at least 32,768 bytes long (32,767: right)" in needed
+    assert "a write (right: write zeroes instead, a discard instead)" in needed
+    assert "a flush (before the check at the end)" in made.indifferent
+    assert not made.unclear
+    assert made.is_complete
+
+
+def test_a_right_volume_is_not_accused() -> None:
+    made = experiment(None).run([("the requests", SCRIPT)])
+    assert made.outcome == NOT_REPRODUCED
+    assert not made.needed + made.indifferent + made.steps
+    assert "did not fail" in made.sentence
+
+
+class BySometimes:
+    """Loses every second write."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        self.count += request.command is Command.WRITE and request.length == 65536
+        if request.command is Command.WRITE and request.length == 65536 and self.count % 2:
+            return Reply()
+        return below(request)
+
+
+def test_what_fails_sometimes_is_no_condition() -> None:
+    bug = BySometimes()
+    made = experiment(lambda: bug).run([("the requests", SCRIPT)])
+    assert made.outcome == REPRODUCED
+    assert made.failed < made.plays
+    assert "timing or chance" in made.sentence
+    assert not made.needed + made.indifferent
+
+
+class LongReadsAreWrong:
+    """Returns zeroes at the end of reads of 256 KiB and more."""
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        reply = below(request)
+        if request.command is Command.READ and request.length >= 256 * KIB:
+            reply.data = bytes(reply.data[:-512]) + bytes(512)
+        return reply
+
+
+def test_nothing_is_claimed_if_the_check_itself_fails() -> None:
+    script = Script(1 << 20, (Step("write", 0, 4096),))
+    made = experiment(LongReadsAreWrong).run([("the requests", script)])
+    assert made.outcome == REPRODUCED
+    assert not made.needed + made.indifferent
+    assert "without any of the steps it fails too" in made.unclear[0]
