@@ -133,6 +133,35 @@ def _or_none(contexts: Sequence[str]) -> list[str]:
     return [ContextsOfOthers.NAME] if contexts else []
 
 
+class StrictContexts(Control):
+    """A server may refuse a query without a colon, and list a wildcard (LIST_META_CONTEXT)."""
+
+    id = "control-strict-contexts"
+    breaks = "a query of contexts needs a colon; a list without a query has the wildcard base:"
+
+    def install(self) -> None:
+        """Refuse such a query, and list the wildcard."""
+
+        def make(real: Any) -> Any:
+            def match(
+                queries: Sequence[str], contexts: Sequence[str], *, listing: bool
+            ) -> dict[int, str]:
+                if any(":" not in query for query in queries):
+                    raise Refusal(OptionReply.ERR_INVALID, "a query lacks the colon")
+                chosen: dict[int, str] = real(queries, contexts, listing=listing)
+                if listing and not queries:
+                    return {key: _wildcard(name) for key, name in chosen.items()}
+                return chosen
+
+            return match
+
+        replace(options, "match_contexts", make)
+
+
+def _wildcard(context: str) -> str:
+    return "base:" if context.startswith("base:") else context
+
+
 class UnknownFlags(Control):
     """A client ignores transmission flags that it does not know; a disk may be rotational."""
 

@@ -19,7 +19,7 @@ from reference_backend.nbd.constants import (
     OptionReply,
     TransmissionFlag,
 )
-from reference_backend.nbd.errors import NbdError, NbdProtocolError
+from reference_backend.nbd.errors import NbdError, NbdProtocolError, OptionRefused
 from reference_backend.nbd.messages import (
     ERROR,
     INFO_BLOCK_SIZE,
@@ -56,6 +56,7 @@ __all__ = [
     "NbdError",
     "NbdProtocolError",
     "Option",
+    "OptionRefused",
     "OptionReply",
     "ReplyMode",
     "TransmissionFlag",

@@ -27,7 +27,7 @@ def test(new_disk, nbd, target, seed):
     prepare(disk, nbd, target)
     with negotiating(disk) as client:
         client.opt_structured_reply()
-        names = client.opt_list_meta_context(export_name(disk))
+        names = block_status.listed_contexts(client, export_name(disk))
     with nbd(disk) as client:
         ranges = list(ranges_of(client, disk.size, seed.stream("ranges")))
 

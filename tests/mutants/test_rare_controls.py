@@ -47,6 +47,21 @@ def test_the_minimum_is_advertised_to_those_who_ask(serve: Serve) -> None:
             nbd.call(Command.READ, 1, 512)
 
 
+def test_contexts_are_listed_by_a_wildcard_and_a_query_has_a_colon(serve: Serve) -> None:
+    with (
+        serve("control-strict-contexts") as server,
+        contextlib.closing(Client.open_socket(str(server.socket), timeout_s=10)) as nbd,
+    ):
+        nbd.opt_structured_reply()
+        assert "base:" in nbd.opt_list_meta_context("v")
+        assert "base:allocation" not in nbd.opt_list_meta_context("v")
+        assert nbd.opt_list_meta_context("v", ["base:"]) == ["base:allocation"]
+        with pytest.raises(OptionRefused, match="lacks the colon"):
+            nbd.opt_set_meta_context("v", [""])
+        chosen = nbd.opt_set_meta_context("v", ["base:allocation"])
+        assert list(chosen.values()) == ["base:allocation"]
+
+
 def test_a_context_of_others_has_a_large_id_and_extents(serve: Serve) -> None:
     with serve("control-foreign-contexts") as server:
         wanted = ["base:allocation", ContextsOfOthers.NAME]
