@@ -66,7 +66,7 @@ class SizesRequired(Control):
     """A server with a minimum block may insist that a client asks for it."""
 
     id = "control-sizes-required"
-    breaks = "GO without a request for the block size ends with BLOCK_SIZE_REQD; the minimum is 512"
+    breaks = "the minimum is 512; EXPORT_NAME, and GO without asking for block sizes, are refused"
 
     def install(self) -> None:
         """Advertise a minimum, and refuse clients that do not ask for it."""
@@ -78,6 +78,11 @@ class SizesRequired(Control):
             real(options_, number, data)
 
         Options._table[Option.GO] = answer  # noqa: SLF001
+
+        def refuse(*_arguments: Any, **_options: Any) -> bytes:
+            raise RemoteProtocolError("EXPORT_NAME does not ask for the block size")
+
+        replace(Options, "export_name", lambda _real: refuse)
 
         def make(sizes: Any) -> Any:
             def advertised(*arguments: Any) -> tuple[int, int, int]:

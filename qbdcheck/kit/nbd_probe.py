@@ -22,11 +22,12 @@ from reference_backend.nbd import messages as m
 from reference_backend.nbd.agreement import ReplyMode
 from reference_backend.nbd.client_options import OptionReplyMessage
 from reference_backend.nbd.constants import Option, OptionReply
-from reference_backend.nbd.errors import NbdError, NbdProtocolError
+from reference_backend.nbd.errors import NbdError, NbdProtocolError, OptionRefused
 
 __all__ = [
     "CLOSED",
     "connected",
+    "enforces_sizes",
     "enter_transmission",
     "errno_of",
     "export_name",
@@ -35,6 +36,7 @@ __all__ = [
     "is_serving",
     "needs_options",
     "negotiating",
+    "oldest_refused",
     "option_replies",
     "option_result",
     "supports_option",
@@ -42,6 +44,8 @@ __all__ = [
 
 REPLY_LIMIT_S = 5.0
 """Seconds that a server may take for one reply."""
+_DEFAULT_MAXIMUM = 32 << 20
+"""Bytes of a read or write that a server takes if it advertises nothing ("Size constraints")."""
 ALL_FLAGS = int(c.ClientFlag.FIXED_NEWSTYLE | c.ClientFlag.NO_ZEROES)
 
 
@@ -169,6 +173,41 @@ def enter_transmission(client: Client, disk: Disk) -> None:
         f"the export has {client.size} bytes, expected {disk.size} bytes; if it had the right size"
         " before, the server carried out an earlier request beyond the end"
     )
+
+
+def enforces_sizes(client: Client, disk: Disk) -> bool:
+    """Return whether a server may insist that clients ask for its block sizes.
+
+    That is so if they are not the default ones ("Size constraints").
+
+    :param client: in the handshake.
+    """
+    if not client.handshake_flags & c.HandshakeFlag.FIXED_NEWSTYLE:
+        return False
+    try:
+        client.opt_info(export_name(disk))
+    except OptionRefused:
+        return False
+    sizes = client.block_sizes
+    return sizes is not None and (sizes[0] > 1 or sizes[2] < _DEFAULT_MAXIMUM)
+
+
+def oldest_refused(disk: Disk) -> str:
+    """Return why the server refuses EXPORT_NAME for an export that it has; "" if it may not.
+
+    By EXPORT_NAME a client cannot ask for block sizes, so a server that enforces them may end the
+    connection ("Size constraints").
+    """
+    with negotiating(disk) as client:
+        if not enforces_sizes(client, disk):
+            return ""
+    with negotiating(disk) as client:
+        no_zeroes = bool(client.handshake_flags & c.HandshakeFlag.NO_ZEROES)
+        try:
+            client.opt_export_name(export_name(disk), no_zeroes=no_zeroes)
+        except ConnectionError:
+            return "the server lets in only clients that ask for its block sizes"
+    return ""
 
 
 def has_go(disk: Disk) -> bool:

@@ -45,6 +45,11 @@ def test_the_minimum_is_advertised_to_those_who_ask(serve: Serve) -> None:
         assert nbd.block_sizes[0] == 512
         with pytest.raises(NbdError, match="not aligned to 512 bytes"):
             nbd.call(Command.READ, 1, 512)
+        with contextlib.closing(Client.open_socket(str(server.socket), timeout_s=10)) as old:
+            with pytest.raises(OptionRefused, match="ask for the block size"):
+                old.opt_go("v", ())
+            with pytest.raises(ConnectionError):
+                old.opt_export_name("v", no_zeroes=True)
 
 
 def test_contexts_are_listed_by_a_wildcard_and_a_query_has_a_colon(serve: Serve) -> None:
