@@ -77,7 +77,7 @@ _ALL = (
     *_of("zeroes of the handshake", no_no_zeroes="--no-no-zeroes"),
     *_rare("list", list_refused="ListRefused", list_empty="ListEmpty"),
     *_rare("contexts", foreign_contexts="ContextsOfOthers", strict_contexts="StrictContexts"),
-    *_rare("flags", unknown_flags="UnknownFlags"),
+    *_rare("flags", unknown_flags="UnknownFlags", no_status_payload="NoStatusPayload"),
     # commands that are not offered; without FLUSH, what is answered must be durable
     *_of("flush", no_flush="--no-flush --write-cache through"),
     *_of("fua", no_fua="--no-fua"),

@@ -188,6 +188,35 @@ class UnknownFlags(Control):
         replace(Features, "transmission_flags", make)
 
 
+class NoStatusPayload(Control):
+    """A server with extended headers may know no payload of BLOCK_STATUS."""
+
+    id = "control-no-status-payload"
+    breaks = "BLOCK_STAT_PAYLOAD is not offered, and BLOCK_STATUS with a payload fails with EINVAL"
+
+    def install(self) -> None:
+        """Drop the flag, and allow no payload."""
+
+        def make_flags(real: Any) -> Any:
+            def flags(*arguments: Any, **options_: Any) -> TransmissionFlag:
+                offered: TransmissionFlag = real(*arguments, **options_)
+                return offered & ~TransmissionFlag.BLOCK_STAT_PAYLOAD
+
+            return flags
+
+        def make_allowed(real: Any) -> Any:
+            def allowed(*arguments: Any) -> dict[int, int]:
+                table: dict[int, int] = real(*arguments)
+                if Command.BLOCK_STATUS in table:
+                    table[Command.BLOCK_STATUS] &= ~CommandFlag.PAYLOAD_LEN
+                return table
+
+            return allowed
+
+        replace(Features, "transmission_flags", make_flags)
+        replace(rules_of_requests, "allowed_flags", make_allowed)
+
+
 class LongUnsplitRefused(Control):
     """A server may refuse a read with DF that is longer than 64 KiB."""
 

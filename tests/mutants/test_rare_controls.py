@@ -18,6 +18,7 @@ from reference_backend.nbd.errors import NbdError, OptionRefused
 from tests.mutants.conftest import Serve
 
 MIB = 1 << 20
+ALLOCATION = ("base:allocation",)
 
 
 def test_exports_are_not_listed_but_opened(serve: Serve) -> None:
@@ -65,6 +66,18 @@ def test_contexts_are_listed_by_a_wildcard_and_a_query_has_a_colon(serve: Serve)
             nbd.opt_set_meta_context("v", [""])
         chosen = nbd.opt_set_meta_context("v", ["base:allocation"])
         assert list(chosen.values()) == ["base:allocation"]
+
+
+def test_a_block_status_may_have_no_payload(serve: Serve) -> None:
+    with (
+        serve("control-no-status-payload") as server,
+        Client.connect(str(server.socket), "v", extended=True, contexts=ALLOCATION) as nbd,
+    ):
+        assert not nbd.flags & TransmissionFlag.BLOCK_STAT_PAYLOAD
+        assert nbd.block_status(0, MIB)
+        with pytest.raises(NbdError) as refused:
+            nbd.block_status(0, MIB, only=["base:allocation"])
+        assert refused.value.errno == errno.EINVAL
 
 
 def test_a_context_of_others_has_a_large_id_and_extents(serve: Serve) -> None:
