@@ -42,6 +42,8 @@ WAIVED = pytest.StashKey[list[str]]()
 """``item.stash[WAIVED]``: the fixture ``policy`` appends what failed and is waived."""
 FINDINGS = pytest.StashKey[tuple[Finding, ...]]()
 """``item.stash[FINDINGS]``: what was wrong in setup and call, for the teardown."""
+ENDED_EARLY = pytest.StashKey[bool]()
+"""``item.stash[ENDED_EARLY]``: the call found that the case cannot run; for the teardown."""
 FULL_LOG = pytest.StashKey[Path]()
 """``item.stash[FULL_LOG]``: the case's full.log; the fixture ``log`` appends to it."""
 

@@ -34,11 +34,11 @@ def test(disk, nbd, nbd_io, rules):
             while not rules.seen(rule).held:
                 pause(0.01)
             old.sock.close()
-            newer = nbd_io(disk)
-            newer.write(offset, LENGTH)
-            newer.flush()
-            rules.resume()
-            while rules.seen(rule).held:
-                pause(0.01)
-            newer.read(offset, LENGTH)
+            with nbd_io(disk) as newer:
+                newer.write(offset, LENGTH)
+                newer.flush()
+                rules.resume()
+                while rules.seen(rule).held:
+                    pause(0.01)
+                newer.read(offset, LENGTH)
     disk.verify()
