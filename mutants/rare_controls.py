@@ -391,13 +391,13 @@ class ViolationsEndConnection(Control):
     """A server may end the connection of a client that violates a MUST ("Transmission")."""
 
     id = "control-violations-disconnect"
-    breaks = "commands and flags not offered, unaligned requests and malformed options disconnect"
+    breaks = "what a client MUST NOT send disconnects: commands, flags, places, malformed options"
 
     def install(self) -> None:
         """End the connection in place of the reply."""
         for name in ("_no_data", "_parse_info", "_parse_meta_context"):
             replace(options, name, _or_disconnect)
-        broken = ("are not allowed here", "not aligned to")
+        broken = ("are not allowed here", "not aligned to", "beyond the end at")
         missing = {f"command {int(one)} was not offered" for one in Command}
 
         def make(real: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from blockio.layers import Command
 from qbdcheck.errors import NotRun
 from qbdcheck.kit.nbd_io import CLOSED, NbdIo
 from qbdcheck.kit.nbd_requests import describe
@@ -32,6 +33,7 @@ __all__ = [
     "errno_of",
     "export_name",
     "has_go",
+    "is_answered",
     "is_closed",
     "is_serving",
     "needs_options",
@@ -246,6 +248,17 @@ def errno_of(  # noqa: PLR0917  # the fields of the header, in their order
     except (ConnectionError, BrokenPipeError):
         return CLOSED
     return 0
+
+
+def is_answered(disk: Disk, command: int, offset: int, length: int, flags: int) -> bool:
+    """Send a request on a connection of its own; return whether the server does not hang up.
+
+    It may, if a client MUST NOT send the request ("Terminating the transmission phase"). A WRITE
+    carries 0xee.
+    """
+    payload = b"\xee" * length if command == Command.WRITE else b""
+    with connected(disk) as io:
+        return errno_of(io.client, command, offset, length, flags, payload) != CLOSED
 
 
 def is_closed(client: Client) -> bool:

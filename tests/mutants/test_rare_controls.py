@@ -168,6 +168,8 @@ def test_a_violation_ends_its_connection_only(serve: Serve, command: Command) ->
             payload = bytes(4096) if command is Command.WRITE else b""
             flags = 0 if command is Command.CACHE else 1 << 9
             nbd.call(command, 0, 4096, flags=flags, payload=payload)
+        with contextlib.closing(server.connect("v")) as nbd, pytest.raises(ConnectionResetError):
+            nbd.call(Command.READ, nbd.size, 4096)
         with server.connect("v") as nbd:
             with pytest.raises(NbdError, match="not offered"):
                 nbd.call(200, 0, 4096)  # no MUST forbids it: it gets EINVAL
