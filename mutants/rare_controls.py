@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from blockio.extents import Extent
 from blockio.layers import Below, Command, CommandFlag, Reply, Request
@@ -404,13 +405,28 @@ class ViolationsEndConnection(Control):
             def refuse(  # noqa: PLR0917  # the arguments of the real function
                 executor: Executor, out: Any, cookie: int, offset: int, number: int, why: str
             ) -> None:
-                if why in missing or any(text in why for text in broken):
+                is_wrong = why in missing or any(text in why for text in broken)
+                is_known = "beyond the end" not in why or executor.device.size == _sizes[executor]
+                if is_wrong and is_known:
                     raise RemoteProtocolError(why)
                 real(executor, out, cookie, offset, number, why)
 
             return refuse
 
         replace(Executor, "refuse", make)
+
+        def note(real: Any) -> Any:
+            def begin(executor: Executor, *arguments: Any, **more: Any) -> None:
+                real(executor, *arguments, **more)
+                _sizes[executor] = executor.device.size
+
+            return begin
+
+        replace(Executor, "__init__", note)
+
+
+_sizes: WeakKeyDictionary[Executor, int] = WeakKeyDictionary()
+"""The size that the client of each executor knows: a resize changes it for later clients only."""
 
 
 def _or_disconnect(real: Any) -> Any:
