@@ -67,6 +67,7 @@ _ALL = (
     ),
     *_rare("minimum", sizes_required="SizesRequired"),
     *_of("maximum", max_64k="--max-block 64k", max_1m="--max-block 1M"),
+    *_rare("maximum", odd_maximum="OddMaximum"),
     # the handshake and the form of replies
     *_of(
         "headers",

@@ -96,6 +96,27 @@ class SizesRequired(Control):
         replace(rules_of_requests, "advertised_sizes", make)
 
 
+class OddMaximum(Control):
+    """The maximum may be no multiple of the minimum ("Size constraints")."""
+
+    id = "control-odd-maximum"
+    breaks = "the minimum is 4096 or more, and the maximum is half a minimum longer than a request"
+
+    def install(self) -> None:
+        """Advertise and enforce such a maximum."""
+
+        def make(sizes: Any) -> Any:
+            def advertised(*arguments: Any) -> tuple[int, int, int]:
+                low, best, high = sizes(*arguments)
+                low = max(low, 4096)
+                return low, max(best, low), max(high // low, 1) * low + low // 2
+
+            return advertised
+
+        replace(options, "advertised_sizes", make)
+        replace(rules_of_requests, "advertised_sizes", make)
+
+
 class ContextsOfOthers(Control):
     """A server may have metadata contexts that a client does not know, and any ids."""
 

@@ -40,7 +40,11 @@ def test(disk, storage_daemon, qemu_io, not_run):
                             link.cut()
                         host.plug_in()
                         io.drain()
-                    assert link.accepted == 2, f"{link.accepted} connections, expected 2"
+                        seen = f"{link.accepted} connections"
+                        if loses_connections:  # QEMU tries again until the server answers
+                            assert link.accepted > 1, f"{seen} after a lost one, expected more"
+                        else:
+                            assert link.accepted == 1, f"{seen} without a lost one, expected 1"
                     host.limit_rate(80)
                     start_writes(io, 2)
                     io.drain()

@@ -53,6 +53,14 @@ def test_the_minimum_is_advertised_to_those_who_ask(serve: Serve) -> None:
                 old.opt_export_name("v", no_zeroes=True)
 
 
+def test_a_client_rounds_a_maximum_to_whole_blocks(serve: Serve) -> None:
+    with serve("control-odd-maximum", "--max-block", "64k") as server, server.connect("v") as nbd:
+        assert nbd.block_sizes == (4096, 4096, 65536)
+        with pytest.raises(NbdError, match="not aligned to 4096 bytes"):
+            nbd.call(Command.READ, 0, 65536 + 2048)
+        assert len(nbd.read(0, 3 * 65536)) == 3 * 65536
+
+
 def test_contexts_are_listed_by_a_wildcard_and_a_query_has_a_colon(serve: Serve) -> None:
     with (
         serve("control-strict-contexts") as server,
