@@ -41,6 +41,7 @@ __all__ = [
     "oldest_refused",
     "option_replies",
     "option_result",
+    "refusal_text",
     "supports_option",
 ]
 
@@ -248,6 +249,17 @@ def errno_of(  # noqa: PLR0917  # the fields of the header, in their order
     except (ConnectionError, BrokenPipeError):
         return CLOSED
     return 0
+
+
+def refusal_text(client: Client, command: int, offset: int, length: int) -> str:
+    """Send a request that a client MUST NOT send; return the text of the error.
+
+    It is "" if the server hangs up, or says nothing.
+    """
+    try:
+        return client.receive_reply(client.send_request(command, offset, length)).message
+    except ConnectionError:
+        return ""
 
 
 def is_answered(disk: Disk, command: int, offset: int, length: int, flags: int) -> bool:
