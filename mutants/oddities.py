@@ -67,6 +67,7 @@ _ALL = (
     ),
     *_rare("minimum", sizes_required="SizesRequired"),
     *_of("maximum", max_64k="--max-block 64k", max_1m="--max-block 1M"),
+    *_rare("maximum", odd_maximum="OddMaximum"),
     # the handshake and the form of replies
     *_of(
         "headers",
@@ -76,8 +77,8 @@ _ALL = (
     *_of("handshake", no_fixed_newstyle="--no-fixed-newstyle --no-no-zeroes"),
     *_of("zeroes of the handshake", no_no_zeroes="--no-no-zeroes"),
     *_rare("list", list_refused="ListRefused", list_empty="ListEmpty"),
-    *_rare("contexts", foreign_contexts="ContextsOfOthers"),
-    *_rare("flags", unknown_flags="UnknownFlags"),
+    *_rare("contexts", foreign_contexts="ContextsOfOthers", strict_contexts="StrictContexts"),
+    *_rare("flags", unknown_flags="UnknownFlags", no_status_payload="NoStatusPayload"),
     # commands that are not offered; without FLUSH, what is answered must be durable
     *_of("flush", no_flush="--no-flush --write-cache through"),
     *_of("fua", no_fua="--no-fua"),

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from blockio.extents import Extent
 from blockio.layers import Below, Command, CommandFlag, Reply, Request
@@ -66,7 +67,7 @@ class SizesRequired(Control):
     """A server with a minimum block may insist that a client asks for it."""
 
     id = "control-sizes-required"
-    breaks = "GO without a request for the block size ends with BLOCK_SIZE_REQD; the minimum is 512"
+    breaks = "the minimum is 512; EXPORT_NAME, and GO without asking for block sizes, are refused"
 
     def install(self) -> None:
         """Advertise a minimum, and refuse clients that do not ask for it."""
@@ -79,10 +80,36 @@ class SizesRequired(Control):
 
         Options._table[Option.GO] = answer  # noqa: SLF001
 
+        def refuse(*_arguments: Any, **_options: Any) -> bytes:
+            raise RemoteProtocolError("EXPORT_NAME does not ask for the block size")
+
+        replace(Options, "export_name", lambda _real: refuse)
+
         def make(sizes: Any) -> Any:
             def advertised(*arguments: Any) -> tuple[int, int, int]:
                 low, best, high = sizes(*arguments)
                 return max(low, 512), max(best, 512), max(high // 512 * 512, 512)
+
+            return advertised
+
+        replace(options, "advertised_sizes", make)
+        replace(rules_of_requests, "advertised_sizes", make)
+
+
+class OddMaximum(Control):
+    """The maximum may be no multiple of the minimum ("Size constraints")."""
+
+    id = "control-odd-maximum"
+    breaks = "the minimum is 4096 or more, and the maximum is half a minimum longer than a request"
+
+    def install(self) -> None:
+        """Advertise and enforce such a maximum."""
+
+        def make(sizes: Any) -> Any:
+            def advertised(*arguments: Any) -> tuple[int, int, int]:
+                low, best, high = sizes(*arguments)
+                low = max(low, 4096)
+                return low, max(best, low), max(high // low, 1) * low + low // 2
 
             return advertised
 
@@ -133,6 +160,35 @@ def _or_none(contexts: Sequence[str]) -> list[str]:
     return [ContextsOfOthers.NAME] if contexts else []
 
 
+class StrictContexts(Control):
+    """A server may refuse a query without a colon, and list a wildcard (LIST_META_CONTEXT)."""
+
+    id = "control-strict-contexts"
+    breaks = "a query of contexts needs a colon; a list without a query has the wildcard base:"
+
+    def install(self) -> None:
+        """Refuse such a query, and list the wildcard."""
+
+        def make(real: Any) -> Any:
+            def match(
+                queries: Sequence[str], contexts: Sequence[str], *, listing: bool
+            ) -> dict[int, str]:
+                if any(":" not in query for query in queries):
+                    raise Refusal(OptionReply.ERR_INVALID, "a query lacks the colon")
+                chosen: dict[int, str] = real(queries, contexts, listing=listing)
+                if listing and not queries:
+                    return {key: _wildcard(name) for key, name in chosen.items()}
+                return chosen
+
+            return match
+
+        replace(options, "match_contexts", make)
+
+
+def _wildcard(context: str) -> str:
+    return "base:" if context.startswith("base:") else context
+
+
 class UnknownFlags(Control):
     """A client ignores transmission flags that it does not know; a disk may be rotational."""
 
@@ -152,6 +208,35 @@ class UnknownFlags(Control):
             return flags
 
         replace(Features, "transmission_flags", make)
+
+
+class NoStatusPayload(Control):
+    """A server with extended headers may know no payload of BLOCK_STATUS."""
+
+    id = "control-no-status-payload"
+    breaks = "BLOCK_STAT_PAYLOAD is not offered, and BLOCK_STATUS with a payload fails with EINVAL"
+
+    def install(self) -> None:
+        """Drop the flag, and allow no payload."""
+
+        def make_flags(real: Any) -> Any:
+            def flags(*arguments: Any, **options_: Any) -> TransmissionFlag:
+                offered: TransmissionFlag = real(*arguments, **options_)
+                return offered & ~TransmissionFlag.BLOCK_STAT_PAYLOAD
+
+            return flags
+
+        def make_allowed(real: Any) -> Any:
+            def allowed(*arguments: Any) -> dict[int, int]:
+                table: dict[int, int] = real(*arguments)
+                if Command.BLOCK_STATUS in table:
+                    table[Command.BLOCK_STATUS] &= ~CommandFlag.PAYLOAD_LEN
+                return table
+
+            return allowed
+
+        replace(Features, "transmission_flags", make_flags)
+        replace(rules_of_requests, "allowed_flags", make_allowed)
 
 
 class LongUnsplitRefused(Control):
@@ -328,26 +413,41 @@ class ViolationsEndConnection(Control):
     """A server may end the connection of a client that violates a MUST ("Transmission")."""
 
     id = "control-violations-disconnect"
-    breaks = "commands and flags not offered, unaligned requests and malformed options disconnect"
+    breaks = "what a client MUST NOT send disconnects: commands, flags, places, malformed options"
 
     def install(self) -> None:
         """End the connection in place of the reply."""
         for name in ("_no_data", "_parse_info", "_parse_meta_context"):
             replace(options, name, _or_disconnect)
-        broken = ("are not allowed here", "not aligned to")
+        broken = ("are not allowed here", "not aligned to", "beyond the end at")
         missing = {f"command {int(one)} was not offered" for one in Command}
 
         def make(real: Any) -> Any:
             def refuse(  # noqa: PLR0917  # the arguments of the real function
                 executor: Executor, out: Any, cookie: int, offset: int, number: int, why: str
             ) -> None:
-                if why in missing or any(text in why for text in broken):
+                is_wrong = why in missing or any(text in why for text in broken)
+                is_known = "beyond the end" not in why or executor.device.size == _sizes[executor]
+                if is_wrong and is_known:
                     raise RemoteProtocolError(why)
                 real(executor, out, cookie, offset, number, why)
 
             return refuse
 
         replace(Executor, "refuse", make)
+
+        def note(real: Any) -> Any:
+            def begin(executor: Executor, *arguments: Any, **more: Any) -> None:
+                real(executor, *arguments, **more)
+                _sizes[executor] = executor.device.size
+
+            return begin
+
+        replace(Executor, "__init__", note)
+
+
+_sizes: WeakKeyDictionary[Executor, int] = WeakKeyDictionary()
+"""The size that the client of each executor knows: a resize changes it for later clients only."""
 
 
 def _or_disconnect(real: Any) -> Any:

@@ -321,6 +321,8 @@ class Shadow:
         wanted, unsure = self._likeliest(offset, length), self.ambiguous(offset, length)
         for sector in unsure:
             low, high = max(sector * SECTOR, offset), min((sector + 1) * SECTOR, offset + len(seen))
+            if low >= high:
+                continue  # a short read ends before it
             states = self._now.states(sector)
             part = slice(low - sector * SECTOR, high - sector * SECTOR)
             there = seen[low - offset : high - offset]
@@ -340,7 +342,7 @@ class Shadow:
             candidates=headers,
             finder=self.history.stamp_with,
         )
-        if self._unknown and not (findings := self._promised(findings, seen, wanted, offset)):
+        if self._unknown and not (findings := self._unknown.beside(findings, seen, wanted, offset)):
             return findings
         for place, found in enumerate(findings):
             finding = self._raw.explained(found, seen, offset)
@@ -359,12 +361,6 @@ class Shadow:
             findings[place] = self.history.with_life(finding, places)
         findings = in_zeroes(findings, wanted, offset)
         return self.history.contrasted(findings, offset, len(seen), unsure)
-
-    def _promised(self, findings: Findings, seen: Bytes, wanted: Bytes, offset: int) -> Findings:
-        """Return the findings with a wrong byte about which the target promises something."""
-        differs = self._unknown.others(np.flatnonzero(seen != wanted) + offset)
-        ends = [np.searchsorted(differs, (one.offset, one.offset + one.length)) for one in findings]
-        return Findings(one for one, (low, high) in zip(findings, ends, strict=True) if low < high)
 
     def search(self, findings: Findings, seen: Bytes, offset: int) -> None:
         """Look in further data of the volume for what findings miss; note where it is.

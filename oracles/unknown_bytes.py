@@ -12,6 +12,10 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from oracles.damage import Damage
+from oracles.finding import Findings
+from oracles.stamps import Bytes
+
 _Range = tuple[int, int]
 
 
@@ -68,6 +72,21 @@ class UnknownBytes:
             if low <= last and first < high:
                 places = places[(places < low) | (places >= high)]
         return places
+
+    def beside(self, findings: Findings, seen: Bytes, wanted: Bytes, offset: int) -> Findings:
+        """Return the findings with a wrong byte that is none of them.
+
+        What is missing of a short read is always wrong: no policy leaves its length open.
+
+        :param seen: what a read at ``offset`` returned; may be shorter than ``wanted``.
+        """
+        differs = self.others(np.flatnonzero(seen != wanted[: len(seen)]) + offset)
+        ends = [np.searchsorted(differs, (one.offset, one.offset + one.length)) for one in findings]
+        return Findings(
+            one
+            for one, (low, high) in zip(findings, ends, strict=True)
+            if low < high or one.damage is Damage.TRUNCATED
+        )
 
 
 def _without(ranges: Iterable[_Range], start: int, end: int) -> list[_Range]:

@@ -71,6 +71,8 @@ _SHOWN = 512
 """Bytes of the wrong reply that it shows."""
 _RECEIVED = 256 * 1024
 """Bytes that are received at a time."""
+_SENT = 16 * 1024
+"""Bytes that are sent through TLS at a time: OpenSSL takes all of them or none."""
 _LEAVES_S = 5.0
 """The longest time that DISC waits for a server that reads nothing, in seconds."""
 _Error = TypeVar("_Error", bound=Exception)
@@ -240,34 +242,55 @@ class Client(ClientHandshake):
         :raise BrokenPipeError: the server closed. :raise TimeoutError: it neither took nor sent
             anything in time.
         """
-        is_plain = type(self.sock) is socket.socket  # neither TLS nor a stand-in of a test
-        if self.receives_elsewhere or not is_plain or not self.sock.gettimeout():
+        limit_s = self.sock.gettimeout()
+        is_stand_in = type(self.sock) not in {socket.socket, ssl.SSLSocket}  # of a test
+        if self.receives_elsewhere or is_stand_in or not limit_s:
             self.send(data)
             return
         view = memoryview(data).cast("B")
         while view:
             try:
-                view = view[os.write(self.sock.fileno(), view) :]
-            except BlockingIOError:
-                self._take_until_writable()
+                view = view[self._write(view) :]
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                self._take_until_writable(limit_s)
             except BrokenPipeError:
                 self.send(view)  # it names what the client was doing
                 return
 
-    def _take_until_writable(self) -> None:
+    def _write(self, view: memoryview) -> int:
+        """Send what the server takes now; return how many bytes it was.
+
+        :raise BlockingIOError, ssl.SSLWantWriteError: it takes nothing.
+        """
+        if not isinstance(self.sock, ssl.SSLSocket):
+            return os.write(self.sock.fileno(), view)
         limit_s = self.sock.gettimeout()
+        self.sock.settimeout(0)
+        try:
+            return self.sock.send(view[:_SENT])
+        finally:
+            self.sock.settimeout(limit_s)
+
+    def _take_until_writable(self, limit_s: float) -> None:
         poll = select.poll()
         poll.register(self.sock, select.POLLIN | select.POLLOUT)
-        ready = poll.poll(None if limit_s is None else limit_s * 1000)
+        ready = poll.poll(limit_s * 1000)
         if not ready:
             msg = "timed out"
             raise TimeoutError(msg)
-        if not ready[0][1] & select.POLLOUT:
-            data = self.sock.recv(_RECEIVED)
-            if not data:
-                msg = "the server closed the connection"
-                raise BrokenPipeError(msg)
-            self._unparsed += data
+        if ready[0][1] & select.POLLOUT:
+            return
+        if not (data := self._take_now()):
+            msg = "the server closed the connection"
+            raise BrokenPipeError(msg)
+        self._unparsed += data
+
+    def _take_now(self) -> bytes:
+        """Receive what has come; through TLS, all that OpenSSL has read."""
+        data = self.sock.recv(_RECEIVED)
+        while isinstance(self.sock, ssl.SSLSocket) and self.sock.pending():
+            data += self.sock.recv(_RECEIVED)
+        return data
 
     def receive_reply(self, cookie: int | None = None) -> wire.Reply:
         """Return the next reply, or the one to ``cookie``. Keep other replies for later calls.

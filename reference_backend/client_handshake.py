@@ -34,7 +34,8 @@ class ClientHandshake:
     export at once, whatever name a client gives.
 
     After INFO or GO: ``size`` in bytes, ``flags`` (TransmissionFlag), ``block_sizes`` (minimum,
-    preferred, maximum, or None if not advertised), ``contexts`` (names by id), ``mode``.
+    preferred, maximum in whole minimum blocks; None if not advertised), ``contexts`` (names by id),
+    ``mode``.
 
     :cvar before: called with the address before each connection, if it is not None.
     """
@@ -249,7 +250,9 @@ class ClientHandshake:
             self.description = m.decode_name(data[2:], "the description of the export")
         elif kind == Info.BLOCK_SIZE:
             _kind, minimum, preferred, maximum = m.INFO_BLOCK_SIZE.unpack(data)
-            self.block_sizes = (minimum, preferred, maximum)
+            # The maximum may be no multiple of the minimum, which each request must be.
+            usable = maximum // minimum * minimum if minimum else maximum
+            self.block_sizes = (minimum, preferred, usable or maximum)
 
     def opt_export_name(self, export: str = "", *, no_zeroes: bool = True) -> None:
         """Send EXPORT_NAME and enter the transmission phase; an oldstyle server is there already.

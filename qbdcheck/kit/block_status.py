@@ -33,6 +33,8 @@ Run = tuple[int, int, int]
 
 _BLOCK = 4096
 _BASE = "base:allocation"
+_NAMESPACES = ("base:", "qemu:", "qbd:")
+"""Namespaces in which each record without a colon at its end is the name of a context."""
 _KEPT = 1000
 """Extents of a reply that the life of the volume keeps."""
 _BEFORE, _BEHIND = 1, 3
@@ -238,6 +240,28 @@ def joined(all_runs: Iterable[Run]) -> list[Run]:
         else:
             result.append((start, end, flags))
     return result
+
+
+def listed_contexts(client: Client, export: str) -> list[str]:
+    """Return the metadata contexts that a server lists and that can be chosen, base:allocation too.
+
+    A record that ends with a colon is a wildcard: it is listed further. In a namespace whose
+    definition nobody here knows a record may also be a pattern ("NBD_OPT_LIST_META_CONTEXT"); then
+    SET_META_CONTEXT tells whether it is a name.
+
+    :param client: in the handshake, with structured replies.
+    """
+    found = dict.fromkeys((_BASE,))
+    for record in client.opt_list_meta_context(export):
+        names = client.opt_list_meta_context(export, [record]) if record[-1:] == ":" else [record]
+        found.update(dict.fromkeys(name for name in names if name[-1:] != ":"))
+    return [
+        name for name in found if name.startswith(_NAMESPACES) or _is_chosen(client, export, name)
+    ]
+
+
+def _is_chosen(client: Client, export: str, name: str) -> bool:
+    return name in client.opt_set_meta_context(export, [name]).values()
 
 
 def maps_alone(

@@ -14,12 +14,13 @@ from reference_backend.nbd.constants import (
     SIMPLE_REPLY_MAGIC,
     STRUCTURED_REPLY_MAGIC,
     Chunk,
+    HandshakeFlag,
     Info,
     Option,
     OptionReply,
     TransmissionFlag,
 )
-from reference_backend.nbd.errors import NbdError, NbdProtocolError
+from reference_backend.nbd.errors import NbdError, NbdProtocolError, OptionRefused
 from reference_backend.nbd.messages import (
     ERROR,
     INFO_BLOCK_SIZE,
@@ -52,10 +53,12 @@ __all__ = [
     "Client",
     "Command",
     "CommandFlag",
+    "HandshakeFlag",
     "Info",
     "NbdError",
     "NbdProtocolError",
     "Option",
+    "OptionRefused",
     "OptionReply",
     "ReplyMode",
     "TransmissionFlag",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from blockio.layers import Command
 from qbdcheck.errors import NotRun
 from qbdcheck.kit.nbd_io import CLOSED, NbdIo
 from qbdcheck.kit.nbd_requests import describe
@@ -22,26 +23,32 @@ from reference_backend.nbd import messages as m
 from reference_backend.nbd.agreement import ReplyMode
 from reference_backend.nbd.client_options import OptionReplyMessage
 from reference_backend.nbd.constants import Option, OptionReply
-from reference_backend.nbd.errors import NbdError, NbdProtocolError
+from reference_backend.nbd.errors import NbdError, NbdProtocolError, OptionRefused
 
 __all__ = [
     "CLOSED",
     "connected",
+    "enforces_sizes",
     "enter_transmission",
     "errno_of",
     "export_name",
     "has_go",
+    "is_answered",
     "is_closed",
     "is_serving",
     "needs_options",
     "negotiating",
+    "oldest_refused",
     "option_replies",
     "option_result",
+    "refusal_text",
     "supports_option",
 ]
 
 REPLY_LIMIT_S = 5.0
 """Seconds that a server may take for one reply."""
+_DEFAULT_MAXIMUM = 32 << 20
+"""Bytes of a read or write that a server takes if it advertises nothing ("Size constraints")."""
 ALL_FLAGS = int(c.ClientFlag.FIXED_NEWSTYLE | c.ClientFlag.NO_ZEROES)
 
 
@@ -171,6 +178,41 @@ def enter_transmission(client: Client, disk: Disk) -> None:
     )
 
 
+def enforces_sizes(client: Client, disk: Disk) -> bool:
+    """Return whether a server may insist that clients ask for its block sizes.
+
+    That is so if they are not the default ones ("Size constraints").
+
+    :param client: in the handshake.
+    """
+    if not client.handshake_flags & c.HandshakeFlag.FIXED_NEWSTYLE:
+        return False
+    try:
+        client.opt_info(export_name(disk))
+    except OptionRefused:
+        return False
+    sizes = client.block_sizes
+    return sizes is not None and (sizes[0] > 1 or sizes[2] < _DEFAULT_MAXIMUM)
+
+
+def oldest_refused(disk: Disk) -> str:
+    """Return why the server refuses EXPORT_NAME for an export that it has; "" if it may not.
+
+    By EXPORT_NAME a client cannot ask for block sizes, so a server that enforces them may end the
+    connection ("Size constraints").
+    """
+    with negotiating(disk) as client:
+        if not enforces_sizes(client, disk):
+            return ""
+    with negotiating(disk) as client:
+        no_zeroes = bool(client.handshake_flags & c.HandshakeFlag.NO_ZEROES)
+        try:
+            client.opt_export_name(export_name(disk), no_zeroes=no_zeroes)
+        except ConnectionError:
+            return "the server lets in only clients that ask for its block sizes"
+    return ""
+
+
 def has_go(disk: Disk) -> bool:
     """Return whether the server has GO and INFO, so that it refuses a missing export by a reply."""
     with negotiating(disk) as client:
@@ -207,6 +249,28 @@ def errno_of(  # noqa: PLR0917  # the fields of the header, in their order
     except (ConnectionError, BrokenPipeError):
         return CLOSED
     return 0
+
+
+def refusal_text(client: Client, command: int, offset: int, length: int) -> str:
+    """Send a request that a client MUST NOT send; return the text of the error.
+
+    It is "" if the server hangs up, or says nothing.
+    """
+    try:
+        return client.receive_reply(client.send_request(command, offset, length)).message
+    except ConnectionError:
+        return ""
+
+
+def is_answered(disk: Disk, command: int, offset: int, length: int, flags: int) -> bool:
+    """Send a request on a connection of its own; return whether the server does not hang up.
+
+    It may, if a client MUST NOT send the request ("Terminating the transmission phase"). A WRITE
+    carries 0xee.
+    """
+    payload = b"\xee" * length if command == Command.WRITE else b""
+    with connected(disk) as io:
+        return errno_of(io.client, command, offset, length, flags, payload) != CLOSED
 
 
 def is_closed(client: Client) -> bool:

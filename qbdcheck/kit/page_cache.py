@@ -92,12 +92,16 @@ def raw_file(directory: Path, offset: int, data: bytes) -> Path:
     :raise NotRun: there is none: the target keeps its volumes elsewhere, or not as raw files.
     """
     for path in sorted(directory.rglob("*")):
-        if path.is_file() and path.stat().st_size >= offset + len(data):
-            with path.open("rb") as file:
-                file.seek(offset)
-                if file.read(len(data)) == data:
-                    return path
+        if path.is_file() and has_data(path, offset, data):
+            return path
     raise NotRun("the target has no raw file of the volume in its directory")
+
+
+def has_data(path: Path, offset: int, data: bytes) -> bool:
+    """Return whether a file has data at an offset, in bytes."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(len(data)) == data
 
 
 def others(directory: Path, file: Path, server: int | None = None) -> _Changes:

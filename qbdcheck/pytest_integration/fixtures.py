@@ -30,6 +30,7 @@ from qbdcheck.programs.qemu_version import Version, qemu_version
 from qbdcheck.programs.storage_daemon import StorageDaemon
 from qbdcheck.report.events import TestEnded
 from qbdcheck.runner.case_state import (
+    ENDED_EARLY,
     EXECUTION,
     FINDINGS,
     FULL_LOG,
@@ -363,21 +364,26 @@ def dual_write(target: TargetSession, seed: int) -> Iterator[DualWriter]:
 
 
 @pytest.fixture
-def rules(disk: Disk, log: Callable[..., None], seed: int) -> Iterator[ArmedRules]:
+def rules(
+    request: pytest.FixtureRequest, disk: Disk, log: Callable[..., None], seed: int
+) -> Iterator[ArmedRules]:
     """Arm faults on the backend of `disk`; a fault that never fires makes the case BROKEN."""
     armed = ArmedRules(disk, log, int(seed))
     yield armed
-    armed.settle()
+    armed.settle(must_fire=not request.node.stash.get(ENDED_EARLY, False))
 
 
 @pytest.fixture
-def schedule(rules: ArmedRules, log: Callable[..., None]) -> Iterator[Schedule]:
+def schedule(
+    request: pytest.FixtureRequest, rules: ArmedRules, log: Callable[..., None]
+) -> Iterator[Schedule]:
     """Start and stop faults; a phase that never starts makes the case BROKEN."""
     from qbdcheck.kit.fault_schedule import Schedule
 
     plan = Schedule(rules, log)
     yield plan
-    plan.settle()
+    if not request.node.stash.get(ENDED_EARLY, False):
+        plan.settle()
 
 
 @pytest.fixture

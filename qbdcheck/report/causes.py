@@ -250,13 +250,23 @@ def _of_contradiction(
         failure
         for failure in rest
         if failure in members
-        # a claim is about requests, so what a server does wrong before them has another cause
-        or (_HANDSHAKE not in failure.traits and _is_explained(failure, shared, True))
+        # a claim is about its requests, so what a server answers to others has another cause
+        or (not _is_of_another(failure, trait) and _is_explained(failure, shared, True))
     ]
     title = f"the target claims {one.claim}, but its probe failed: {one.detail}"
     title += _followers(members, explained)
     cause = _cause(("contradiction", title), members, explained, total, shared)
     return cause, [failure for failure in rest if failure not in explained]
+
+
+def _is_of_another(failure: _Failure, claim: Trait | None) -> bool:
+    """Return whether a failure is the wrong outcome of the handshake, or of another command.
+
+    Damaged data is not: a false claim of one command damages what others read.
+    """
+    commands = {trait for trait in failure.traits if trait[0] == "command"}
+    has_other = bool(commands) and claim not in commands and not failure.shows.damage
+    return _HANDSHAKE in commands or (has_other and claim is not None and claim[0] == "command")
 
 
 def _has_an_end(case: CaseEnded) -> bool:

@@ -44,6 +44,8 @@ FINDINGS = pytest.StashKey[tuple[Finding, ...]]()
 """``item.stash[FINDINGS]``: what was wrong in setup and call, for the teardown."""
 EXPERIMENT = pytest.StashKey[CaseExperiment]()
 """``item.stash[EXPERIMENT]``: what an experiment found out; set by the unit that makes it."""
+ENDED_EARLY = pytest.StashKey[bool]()
+"""``item.stash[ENDED_EARLY]``: the call found that the case cannot run; for the teardown."""
 FULL_LOG = pytest.StashKey[Path]()
 """``item.stash[FULL_LOG]``: the case's full.log; the fixture ``log`` appends to it."""
 

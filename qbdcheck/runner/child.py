@@ -26,6 +26,7 @@ from qbdcheck.report.events import TestEnded
 from qbdcheck.runner import measures, subreaper
 from qbdcheck.runner.case_run import Result, Unit, progress_line
 from qbdcheck.runner.case_state import (
+    ENDED_EARLY,
     EXECUTION,
     EXPERIMENT,
     FINDINGS,
@@ -140,6 +141,7 @@ def run_unit(
         if result.verdict is not Verdict.PASS:
             break
     item.stash[FINDINGS] = result.findings
+    item.stash[ENDED_EARLY] = result.verdict is Verdict.NOT_RUN
     result = worse(result, _phase(item, "teardown"))
     parts: list[str] = item.stash[PARTLY_NOT_RUN]
     observed: list[str] = item.stash[OBSERVED]

@@ -20,8 +20,8 @@ from qbdcheck.targets.readiness import HANDSHAKE_ERRORS
 from reference_backend.client import Client, parse_uri
 from reference_backend.listener import Address
 
-MANY = 16
-"""Clients at a time that are tried. More are not limited."""
+MANY = 64
+"""Clients at a time that are tried, more than most cases open. More are not limited."""
 _OPTIONS = {"qemu-nbd": "--shared=0"}
 """Options by which servers serve any number of clients, by the name of their program."""
 LEAVE_S = 1.0

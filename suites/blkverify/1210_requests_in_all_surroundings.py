@@ -18,5 +18,5 @@ from qbdcheck.kit.covering.themes import RELATED, walk
     groups="rw zero discard verify quick",
     basis=("MUST: NBD, NBD_CMD_WRITE", "MUST: NBD, NBD_CMD_READ", "POLICY: discard-old-or-zero"),
 )
-def test(nbd_io, target, seed, log):
-    walk(RELATED, target, nbd_io, seed, log, rows=220)
+def test(nbd_io, target, seed, log, not_run):
+    walk(RELATED, target, nbd_io, seed, log, rows=220, not_run=not_run)

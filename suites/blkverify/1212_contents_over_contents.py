@@ -16,5 +16,5 @@ from qbdcheck.kit.covering.themes import CONTENTS, walk
     groups="rw zero discard verify quick",
     basis=("MUST: NBD, NBD_CMD_WRITE", "MUST: NBD, NBD_CMD_READ", "POLICY: discard-old-or-zero"),
 )
-def test(nbd_io, target, seed, log):
-    walk(CONTENTS, target, nbd_io, seed, log, rows=200)
+def test(nbd_io, target, seed, log, not_run):
+    walk(CONTENTS, target, nbd_io, seed, log, rows=200, not_run=not_run)

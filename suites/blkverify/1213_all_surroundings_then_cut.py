@@ -22,6 +22,6 @@ from qbdcheck.kit.covering.themes import CUTS, walk
         "POLICY: answered-writes-outlive-their-connection",
     ),
 )
-def test(nbd_io, target, seed, log):
+def test(nbd_io, target, seed, log, not_run):
     rows = 150 if "crash" in target.capabilities else 60  # 1216 has more kills
-    walk(CUTS, target, nbd_io, seed, log, rows=rows)
+    walk(CUTS, target, nbd_io, seed, log, rows=rows, not_run=not_run)

@@ -16,5 +16,5 @@ from qbdcheck.kit.covering.themes import RESIZES, walk
     requires="raw_requests resize",
     basis=("MUST: NBD, NBD_CMD_READ", "POLICY: grown-part-reads-zero"),
 )
-def test(nbd_io, target, seed, log):
-    walk(RESIZES, target, nbd_io, seed, log, rows=110)
+def test(nbd_io, target, seed, log, not_run):
+    walk(RESIZES, target, nbd_io, seed, log, rows=110, not_run=not_run)

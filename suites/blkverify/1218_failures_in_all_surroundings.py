@@ -23,5 +23,5 @@ from qbdcheck.kit.covering.themes import FAULTS, walk
         "POLICY: failure-is-not-sticky",
     ),
 )
-def test(nbd_io, target, rules, seed, log):
-    walk(FAULTS, target, nbd_io, seed, log, rows=100, rules=rules)
+def test(nbd_io, target, rules, seed, log, not_run):
+    walk(FAULTS, target, nbd_io, seed, log, rows=100, rules=rules, not_run=not_run)

@@ -15,5 +15,5 @@ from qbdcheck.kit.covering.themes import CONTENTS, walk
     limit_s=300,
     basis=("MUST: NBD, NBD_CMD_WRITE", "MUST: NBD, NBD_CMD_READ", "POLICY: discard-old-or-zero"),
 )
-def test(nbd_io, target, seed, log):
-    walk(CONTENTS, target, nbd_io, seed, log)
+def test(nbd_io, target, seed, log, not_run):
+    walk(CONTENTS, target, nbd_io, seed, log, not_run=not_run, within_s=270)

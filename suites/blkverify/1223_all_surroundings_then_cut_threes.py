@@ -20,5 +20,5 @@ from qbdcheck.kit.covering.themes import CUTS, walk
         "POLICY: sector-writes-are-atomic",
     ),
 )
-def test(nbd_io, target, seed, log):
-    walk(CUTS, target, nbd_io, seed, log)
+def test(nbd_io, target, seed, log, not_run):
+    walk(CUTS, target, nbd_io, seed, log, not_run=not_run, within_s=270)

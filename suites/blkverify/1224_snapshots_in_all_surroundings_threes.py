@@ -21,5 +21,5 @@ from qbdcheck.kit.covering.themes import SNAPSHOTS, walk
         "MUST: NBD, NBD_CMD_READ",
     ),
 )
-def test(nbd_io, target, seed, log):
-    walk(SNAPSHOTS, target, nbd_io, seed, log)
+def test(nbd_io, target, seed, log, not_run):
+    walk(SNAPSHOTS, target, nbd_io, seed, log, not_run=not_run, within_s=270)

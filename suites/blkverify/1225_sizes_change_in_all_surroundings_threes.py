@@ -16,5 +16,5 @@ from qbdcheck.kit.covering.themes import RESIZES, walk
     limit_s=300,
     basis=("MUST: NBD, NBD_CMD_READ", "POLICY: grown-part-reads-zero"),
 )
-def test(nbd_io, target, seed, log):
-    walk(RESIZES, target, nbd_io, seed, log)
+def test(nbd_io, target, seed, log, not_run):
+    walk(RESIZES, target, nbd_io, seed, log, not_run=not_run, within_s=270)

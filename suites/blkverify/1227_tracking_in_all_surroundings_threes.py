@@ -16,5 +16,5 @@ from qbdcheck.kit.covering.themes import TRACKING, walk
     requires="nbd snapshot_read resize structured",
     basis="POLICY: dirty-bitmap-covers-all-changes",
 )
-def test(nbd_io, target, seed, log):
-    walk(TRACKING, target, nbd_io, seed, log)
+def test(nbd_io, target, seed, log, not_run):
+    walk(TRACKING, target, nbd_io, seed, log, not_run=not_run, within_s=270)

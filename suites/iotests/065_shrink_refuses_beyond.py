@@ -6,7 +6,6 @@ Guards: oob-past-end, resize-not-notified, size-change-across-reconnect.
 
 from qbdcheck.kit import NotRun, case
 from qbdcheck.kit.nbd import Command
-from qbdcheck.kit.nbd_requests import expect_error
 
 OLD, NEW = 8 << 20, 4 << 20
 
@@ -16,7 +15,7 @@ OLD, NEW = 8 << 20, 4 << 20
     requires="raw_requests resize",
     basis=("POLICY: new-size-is-seen", "POLICY: refused-request-changes-nothing"),
 )
-def test(new_disk, nbd, target):
+def test(new_disk, nbd, nbd_io, target):
     block = max(512, target.minimum_block)
     disk = new_disk(OLD)
     old = disk.size
@@ -27,7 +26,8 @@ def test(new_disk, nbd, target):
     with nbd(disk) as client:
         seen = f"shrunk to {new} bytes: expected that size on the wire, got {client.size}"
         assert client.size == new, seen
-        for offset in (new, new - 256, old - block):
-            expect_error(client, Command.READ, offset, block)
-            expect_error(client, Command.WRITE, offset, block)
+    for offset in (new, new - 256, old - block):
+        for command in (Command.READ, Command.WRITE):
+            with nbd_io(disk) as io:  # the server may close it
+                io.must_refuse(command, offset, block)
     disk.verify()

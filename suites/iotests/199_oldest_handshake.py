@@ -5,8 +5,9 @@ must be written and read.
 Guards: handshake-length-off, size-rounded-down, size-change-across-reconnect.
 """
 
-from qbdcheck.kit import case
+from qbdcheck.kit import NotRun, case
 from qbdcheck.kit.expectations import expect_equal
+from qbdcheck.kit.nbd_probe import oldest_refused
 
 
 @case(
@@ -15,6 +16,8 @@ from qbdcheck.kit.expectations import expect_equal
     basis=("MUST: NBD, NBD_OPT_EXPORT_NAME", "MUST: NBD, NBD_CMD_READ"),
 )
 def test(disk, nbd, nbd_io):
+    if reason := oldest_refused(disk):
+        raise NotRun(reason)
     with nbd(disk) as modern:
         size, flags = modern.size, modern.flags
     for number in range(2):

@@ -10,7 +10,7 @@ Guards: contexts-share-flags, status-done-per-context, status-done-missing, payl
 from itertools import permutations
 
 from qbdcheck.kit import block_status, case
-from qbdcheck.kit.nbd import CommandFlag, ReplyMode
+from qbdcheck.kit.nbd import CommandFlag, TransmissionFlag
 from qbdcheck.kit.nbd_probe import export_name, negotiating
 from qbdcheck.kit.nbd_requests import widened
 
@@ -27,7 +27,7 @@ def test(new_disk, nbd, target, seed):
     prepare(disk, nbd, target)
     with negotiating(disk) as client:
         client.opt_structured_reply()
-        names = client.opt_list_meta_context(export_name(disk))
+        names = block_status.listed_contexts(client, export_name(disk))
     with nbd(disk) as client:
         ranges = list(ranges_of(client, disk.size, seed.stream("ranges")))
 
@@ -49,7 +49,7 @@ def test(new_disk, nbd, target, seed):
 
 def compare(client, alone, start, length):
     filters = [None]
-    if client.mode is ReplyMode.EXTENDED:
+    if client.flags & TransmissionFlag.BLOCK_STAT_PAYLOAD:  # only with extended headers
         filters += [(name,) for name in client.contexts.values()]
     for flags in (0, CommandFlag.REQ_ONE):
         for only in filters:

@@ -22,7 +22,7 @@ LENGTH = 65536
 def test(disk):
     if not has_go(disk):
         raise NotRun("the server has no GO")
-    right = m.info_request(export_name(disk))
+    right = m.info_request(export_name(disk), (3,))
     for other in (f"{export_name(disk)}x", "no such export"):
         for option in (Option.GO, Option.INFO):
             with negotiating(disk) as client:

@@ -10,7 +10,7 @@ from qbdcheck.kit import case
 from qbdcheck.kit.nbd import INIT_MAGIC, OPTION_MAGIC
 from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_io import NbdIo
-from qbdcheck.kit.nbd_probe import export_name, negotiating
+from qbdcheck.kit.nbd_probe import export_name, negotiating, oldest_refused
 
 LENGTH = 4096
 
@@ -20,12 +20,15 @@ LENGTH = 4096
     requires="nbd",
     basis=("MUST: NBD, Newstyle negotiation", "MUST: NBD, NBD_OPT_EXPORT_NAME"),
 )
-def test(disk):
+def test(disk, not_run):
     with negotiating(disk, client_flags=None) as client:
         flags = client.handshake_flags
         assert not flags & ~3, f"handshake flags {flags:#x}, the NBD document has bits 0 and 1"
     magic = m.GREETING.pack(INIT_MAGIC, OPTION_MAGIC, 0)[:16]
     assert magic == b"NBDMAGICIHAVEOPT", f"the magic of the greeting is {magic!r}"
+    if reason := oldest_refused(disk):
+        not_run(reason)
+        return
     for flags in (0, 1, 2, 3):
         with negotiating(disk, client_flags=flags) as client:
             no_zeroes = bool(flags & client.handshake_flags & 2)

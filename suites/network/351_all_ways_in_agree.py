@@ -9,9 +9,16 @@ from qbdcheck.kit import case
 from qbdcheck.kit.expectations import expect_bytes
 from qbdcheck.kit.nbd import Info, Option, OptionReply
 from qbdcheck.kit.nbd import messages as m
-from qbdcheck.kit.nbd_probe import export_name, negotiating, option_replies, option_result
+from qbdcheck.kit.nbd_probe import (
+    enforces_sizes,
+    export_name,
+    negotiating,
+    oldest_refused,
+    option_replies,
+    option_result,
+)
 
-ASKED = ((), (0,), (3,), (0, 1, 2, 3), (3, 3, 3), (0x7FFF, 0xFFFF))
+ASKED = ((), (0,), (3,), (0, 1, 2, 3), (0x7FFF, 0xFFFF), (0x7FFF, 3, 0xFFFF))
 
 
 @case(
@@ -21,9 +28,14 @@ ASKED = ((), (0,), (3,), (0, 1, 2, 3), (3, 3, 3), (0x7FFF, 0xFFFF))
 )
 def test(disk, not_run):
     name, seen = export_name(disk), set()
+    if reason := oldest_refused(disk):
+        not_run(reason)
+    else:
+        with negotiating(disk) as client:
+            client.opt_export_name(name)
+            seen.add((client.size, int(client.flags)))
     with negotiating(disk) as client:
-        client.opt_export_name(name)
-        seen.add((client.size, int(client.flags)))
+        may_require_sizes = enforces_sizes(client, disk)
     for option in (Option.INFO, Option.GO):
         for asked in ASKED:
             with negotiating(disk) as client:
@@ -37,6 +49,9 @@ def test(disk, not_run):
                     return
                 what = f"{option.name} with the information {asked}"
                 last = replies[-1]
+                is_required = last.reply == OptionReply.ERR_BLOCK_SIZE_REQD
+                if is_required and may_require_sizes and Info.BLOCK_SIZE not in asked:
+                    continue
                 assert last.reply == OptionReply.ACK, f"{what}: reply {last.reply:#x}, not ACK"
                 assert not last.data, f"{what}: an ACK with {len(last.data)} bytes of data"
                 infos = [reply.data for reply in replies[:-1]]
@@ -45,6 +60,8 @@ def test(disk, not_run):
                 exports = [each for each in infos if each[:2] == m.U16.pack(Info.EXPORT)]
                 assert len(exports) == 1, f"{what}: NBD_INFO_EXPORT comes {len(exports)} times"
                 seen.add(m.INFO_EXPORT.unpack(exports[0])[1:])
+    with negotiating(disk) as client:  # a client MUST NOT ask twice: the server may refuse that
+        option_result(client, Option.INFO, m.info_request(name, (3, 3, 3)), may_close=True)
     assert len(seen) == 1, f"different sizes and flags: {sorted(seen)}"
     [(size, _flags)] = seen
     expect_bytes(size, disk.size, "the export")

@@ -43,7 +43,8 @@ def test(disk):
                 except ConnectionError:
                     continue
                 assert end.reply != OptionReply.ACK, f"{what}: accepted"
-                again = option_replies(client, Option.INFO, m.info_request(export_name(disk)))[-1]
+                valid = m.info_request(export_name(disk), (3,))
+                again = option_replies(client, Option.INFO, valid)[-1]
                 assert again.reply in (OptionReply.ACK, OptionReply.ERR_UNSUP), (
                     f"{what}, then a valid INFO: reply {again.reply:#x}"
                 )

@@ -12,9 +12,9 @@ from qbdcheck.kit.nbd import Command
 
 LENGTH = 8192
 KINDS = [
-    ("write", Command.WRITE, b"old!" * (LENGTH // 4)),
-    ("write-zeroes", Command.WRITE_ZEROES, b""),
-    ("discard", Command.TRIM, b""),
+    ("write", Command.WRITE),
+    ("write-zeroes", Command.WRITE_ZEROES),
+    ("discard", Command.TRIM),
 ]
 
 
@@ -23,22 +23,24 @@ KINDS = [
     requires="nbd flush write_zeroes discard",
     basis="POLICY: no-late-write",
 )
-def test(disk, nbd, nbd_io, rules):
-    for number, (kind, command, payload) in enumerate(KINDS):
+def test(disk, nbd, nbd_io, rules, target):
+    length = max(LENGTH, target.minimum_block)
+    for number, (kind, command) in enumerate(KINDS):
+        payload = b"old!" * (length // 4) if command == Command.WRITE else b""
         for when in ("before", "after"):
             offset = number << 20
             fault = {"action": "hang", "when": when, "once": True}
             rule = rules.add({"event": "none", "iotype": kind, **fault})
             old = nbd(disk)
-            old.send_request(command, offset, LENGTH, payload=payload)
+            old.send_request(command, offset, length, payload=payload)
             while not rules.seen(rule).held:
                 pause(0.01)
             old.sock.close()
-            newer = nbd_io(disk)
-            newer.write(offset, LENGTH)
-            newer.flush()
-            rules.resume()
-            while rules.seen(rule).held:
-                pause(0.01)
-            newer.read(offset, LENGTH)
+            with nbd_io(disk) as newer:
+                newer.write(offset, length)
+                newer.flush()
+                rules.resume()
+                while rules.seen(rule).held:
+                    pause(0.01)
+                newer.read(offset, length)
     disk.verify()

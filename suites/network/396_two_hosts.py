@@ -33,6 +33,7 @@ def test(disk, storage_daemon, qemu_io, not_run):
                     io.write(4096, 1 << 20)
                     io.read(0, 2 << 20)
                     for loses_connections in (False, True):
+                        before = link.accepted
                         host.unplug()
                         start_writes(io, loses_connections)
                         pause(0.3)  # the time without a link is what is tested
@@ -40,7 +41,8 @@ def test(disk, storage_daemon, qemu_io, not_run):
                             link.cut()
                         host.plug_in()
                         io.drain()
-                    assert link.accepted == 2, f"{link.accepted} connections, expected 2"
+                        if loses_connections:  # QEMU tries until the server answers
+                            assert link.accepted > before, "no new connection after a lost one"
                     host.limit_rate(80)
                     start_writes(io, 2)
                     io.drain()

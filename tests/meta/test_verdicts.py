@@ -49,6 +49,15 @@ def test_a_programming_mistake_in_a_case_is_broken_not_failed(toy: Toy) -> None:
     assert "no_such_fixture" in done.cases["003_fixture"]["message"]
 
 
+def test_a_case_that_cannot_go_on_does_not_owe_its_faults(toy: Toy) -> None:
+    body = "rules.add({'event': 'none', 'iotype': 'discard', 'errno': 'EIO'})\n"
+    ends = "from qbdcheck.kit import NotRun\nraise NotRun('the target serves 4 clients at a time')"
+    toy.case("001_ends", body + ends, "rules")
+    toy.case("002_owes", body, "rules")
+    done = toy.run("-t", "reference")
+    assert (done.verdict("001_ends"), done.verdict("002_owes")) == ("not run", "broken")
+
+
 def test_an_error_of_a_program_or_of_the_system_is_a_failure(toy: Toy) -> None:
     toy.case("001_program", "run(['false'])", "run")
     toy.case("002_connection", "raise ConnectionResetError(104, 'reset by peer')")

@@ -18,6 +18,7 @@ from reference_backend.nbd.errors import NbdError, OptionRefused
 from tests.mutants.conftest import Serve
 
 MIB = 1 << 20
+ALLOCATION = ("base:allocation",)
 
 
 def test_exports_are_not_listed_but_opened(serve: Serve) -> None:
@@ -45,6 +46,46 @@ def test_the_minimum_is_advertised_to_those_who_ask(serve: Serve) -> None:
         assert nbd.block_sizes[0] == 512
         with pytest.raises(NbdError, match="not aligned to 512 bytes"):
             nbd.call(Command.READ, 1, 512)
+        with contextlib.closing(Client.open_socket(str(server.socket), timeout_s=10)) as old:
+            with pytest.raises(OptionRefused, match="ask for the block size"):
+                old.opt_go("v", ())
+            with pytest.raises(ConnectionError):
+                old.opt_export_name("v", no_zeroes=True)
+
+
+def test_a_client_rounds_a_maximum_to_whole_blocks(serve: Serve) -> None:
+    with serve("control-odd-maximum", "--max-block", "64k") as server, server.connect("v") as nbd:
+        assert nbd.block_sizes == (4096, 4096, 65536)
+        with pytest.raises(NbdError, match="not aligned to 4096 bytes"):
+            nbd.call(Command.READ, 0, 65536 + 2048)
+        assert len(nbd.read(0, 3 * 65536)) == 3 * 65536
+
+
+def test_contexts_are_listed_by_a_wildcard_and_a_query_has_a_colon(serve: Serve) -> None:
+    with (
+        serve("control-strict-contexts") as server,
+        contextlib.closing(Client.open_socket(str(server.socket), timeout_s=10)) as nbd,
+    ):
+        nbd.opt_structured_reply()
+        assert "base:" in nbd.opt_list_meta_context("v")
+        assert "base:allocation" not in nbd.opt_list_meta_context("v")
+        assert nbd.opt_list_meta_context("v", ["base:"]) == ["base:allocation"]
+        with pytest.raises(OptionRefused, match="lacks the colon"):
+            nbd.opt_set_meta_context("v", [""])
+        chosen = nbd.opt_set_meta_context("v", ["base:allocation"])
+        assert list(chosen.values()) == ["base:allocation"]
+
+
+def test_a_block_status_may_have_no_payload(serve: Serve) -> None:
+    with (
+        serve("control-no-status-payload") as server,
+        Client.connect(str(server.socket), "v", extended=True, contexts=ALLOCATION) as nbd,
+    ):
+        assert not nbd.flags & TransmissionFlag.BLOCK_STAT_PAYLOAD
+        assert nbd.block_status(0, MIB)
+        with pytest.raises(NbdError) as refused:
+            nbd.block_status(0, MIB, only=["base:allocation"])
+        assert refused.value.errno == errno.EINVAL
 
 
 def test_a_context_of_others_has_a_large_id_and_extents(serve: Serve) -> None:
@@ -135,6 +176,8 @@ def test_a_violation_ends_its_connection_only(serve: Serve, command: Command) ->
             payload = bytes(4096) if command is Command.WRITE else b""
             flags = 0 if command is Command.CACHE else 1 << 9
             nbd.call(command, 0, 4096, flags=flags, payload=payload)
+        with contextlib.closing(server.connect("v")) as nbd, pytest.raises(ConnectionResetError):
+            nbd.call(Command.READ, nbd.size, 4096)
         with server.connect("v") as nbd:
             with pytest.raises(NbdError, match="not offered"):
                 nbd.call(200, 0, 4096)  # no MUST forbids it: it gets EINVAL

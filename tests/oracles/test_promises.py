@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oracles.contents import Change
-from oracles.damage import Operation
+from oracles.damage import Damage, Operation
 from oracles.promises import policy_after
 from oracles.shadow import Ambiguous, Shadow, Unpromised
 from oracles.stamps import as_array
@@ -127,3 +127,15 @@ def test_what_is_promised_of_a_sector_is_compared_with_one_permitted_contents() 
     shadow = shadow.copy()
     assert not shadow.check(0, b"n" * 100 + BAD[:412])
     assert shadow.check(0, old[:50] + b"n" * 50 + BAD[:412])
+
+
+def test_a_short_read_is_wrong_wherever_it_ends_and_its_unknown_bytes_are_not() -> None:
+    shadow = discarded("discard-old-or-zero")
+    right = shadow.expected(0, 8192)
+    for length in (0, 4096, 8192, 10_000, 12_288):  # before, in and behind what was discarded
+        (short,) = shadow.check(0, (right + BAD)[:length], 16_384)
+        assert short.damage is Damage.TRUNCATED
+        assert (short.offset, short.length) == (length, 16_384 - length)
+    first, last = shadow.check(0, b"?" + right[1:] + BAD[:100], 16_384)
+    assert first.offset == 0
+    assert last.damage is Damage.TRUNCATED

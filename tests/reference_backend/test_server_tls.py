@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
 from pathlib import Path
 
 import pytest
 
+from blockio.layers import Command
 from qbdcheck.targets.certificates import Authority
 from reference_backend.client import Client
 from reference_backend.nbd import messages as m
@@ -17,6 +19,8 @@ from reference_backend.nbd.settings import Limits, TlsMode
 from reference_backend.tls import client_context, server_context
 
 from .running import running, wait_until
+
+MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
@@ -171,3 +175,40 @@ def test_pipelined_large_reads_are_answered_through_tls(certificates: Path) -> N
             data = client.receive_reply(cookie).data
             assert len(data) == length
             assert data[-4:] == b"last"
+
+
+def test_replies_are_received_while_requests_are_sent_through_tls(certificates: Path) -> None:
+    """A server with one thread reads on when its reply is taken."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        server = threading.Thread(
+            target=_serve_through_tls,
+            args=(theirs, server_context(certificates / "server"), 40),
+            daemon=True,
+        )
+        server.start()
+        ours.settimeout(20)
+        secure = client_context(certificates / "client").wrap_socket(
+            ours, server_hostname="localhost"
+        )
+        client = Client(secure)
+        reads = [client.send_request(Command.READ, 0, MIB) for _ in range(20)]
+        payload = b"w" * MIB
+        writes = [client.send_request(Command.WRITE, 0, MIB, payload=payload) for _ in reads]
+        assert not client.receive_reply(writes[-1]).error
+        assert {len(client.receive_reply(cookie).data) for cookie in reads} == {MIB}
+        server.join()
+        secure.close()
+
+
+def _serve_through_tls(sock: socket.socket, context: ssl.SSLContext, count: int) -> None:
+    with (
+        context.wrap_socket(sock, server_side=True) as secure,
+        secure.makefile("rb") as requests,
+    ):
+        for _ in range(count):
+            _, _, command, cookie, _, length = m.REQUEST.unpack(requests.read(m.REQUEST.size))
+            if command == Command.WRITE:
+                requests.read(length)
+            data = bytes(length) if command == Command.READ else b""
+            secure.sendall(m.SIMPLE_REPLY.pack(0x67446698, 0, cookie) + data)

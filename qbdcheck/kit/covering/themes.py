@@ -15,8 +15,10 @@ from qbdcheck.kit.covering.events import CONTEXT, RESTS_ON, Events
 from qbdcheck.kit.covering.walker import Walker
 from qbdcheck.kit.nbd_io import NbdIo
 from qbdcheck.kit.volume_limits import first_possible, size_unit
+from qbdcheck.machine_speed import Limit
 from qbdcheck.seed import Seed
 from qbdcheck.targets.advertised_sizes import step_of
+from qbdcheck.targets.description import Description
 from qbdcheck.targets.session import TargetSession
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -269,6 +271,8 @@ Connect = Callable[..., NbdIo]
 """Connects to a disk, as the fixture ``nbd_io``."""
 _UNITS = (512, 4096, 65_536, 0)
 """What a volume has behind a multiple of 1 MiB, in bytes; a target may not make each size."""
+_SHARED = 10
+"""Rows that share a resize for which the server stops and starts."""
 _NEEDED = {
     "cut": "sudden_end",
     "kill": "kill",
@@ -287,13 +291,18 @@ def walk(  # the fixtures of a case
     seed: Seed,
     log: Callable[..., None],
     *,
+    not_run: Callable[[str], None],
     rows: int | None = None,
     rules: ArmedRules | None = None,
+    within_s: float = 45,
 ) -> None:
     """Carry out the covering array of a theme on a new volume; log what it covered.
 
     :param connect: connects to a disk (the fixture ``nbd_io``).
+    :param not_run: gets the reason if the target is too slow for all rows (the fixture).
     :param rows: the most rows; by default as many as it needs.
+    :param within_s: seconds after which no rows begin: a request, a resize or a restart may be
+        slow. What is left of the limit of the case is for the last rows.
     :param rules: of any disk (the fixture ``rules``), for a theme with requests that fail.
     :raise CaseBroken: the theme has requests that fail, and none did.
     """
@@ -324,10 +333,22 @@ def walk(  # the fixtures of a case
     events.beside, events.tracking = beside, theme.tracking
     events.faults = faults
     walker = Walker(events, seed.stream("places"), log, theme.window)
-    walker.play(array.rows(rows), theme.together)
+    if not walker.play(array.rows(rows), _together(theme, target.description), Limit(within_s)):
+        wanted_rows = "all" if rows is None else rows
+        not_run(
+            f"the target was done with {walker.rows_done} of {wanted_rows} rows in {within_s} s"
+        )
     if faults is not None and not events.failed:
         raise CaseBroken("no rule of the covering array failed a request")
     log(coverage(array, walker.rows_done))
+
+
+def _together(theme: Theme, description: Description) -> int:
+    """Return how many rows share an event: a resize for which the server restarts is expensive."""
+    resize = description.volume.resize
+    words = {word for course in theme.dimensions["course"] for word in course.split(", ")}
+    restarts = resize is not None and resize.restart and words & {"grow", "shrink"}
+    return max(theme.together, _SHARED) if restarts else theme.together
 
 
 def _possible(

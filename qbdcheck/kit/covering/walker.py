@@ -8,7 +8,7 @@ that takes long, such as a restart, is shared by many rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -21,6 +21,7 @@ from qbdcheck.kit.covering.places import SHAPES, Place, joined, place, related
 from qbdcheck.kit.covering.requests import Requests
 from qbdcheck.kit.nbd_io import NbdIo
 from qbdcheck.kit.nbd_requests import widened
+from qbdcheck.machine_speed import Limit
 
 _MARGINS = (512, 4096, 5000, 65_536, 66_048)
 """Bytes before and behind a place that are made before, and read after it."""
@@ -67,22 +68,26 @@ class Walker:
     def _clients(self) -> Connections:
         return self._events.clients
 
-    def play(self, rows: Iterable[Row], together: int = 1) -> None:
+    def play(self, rows: Iterable[Row], together: int, limit: Limit) -> bool:
         """Carry out rows in groups of up to ``together`` with the same course.
 
+        :param limit: no group begins that might end after it, judged by the longest one so far; the
+            first one always begins.
+        :return: whether all rows were carried out.
         :raise CaseBroken: there was none.
         """
-        waiting: dict[str, list[Row]] = {}
-        for row in rows:
-            group = waiting.setdefault(row["course"], [])
-            group.append(row)
-            if len(group) == together:
-                self._play(waiting.pop(row["course"]))
-        for group in waiting.values():
+        longest_s, are_all_done = 0.0, True
+        for group in _groups(rows, together):
+            left_s = limit.total_left_s
+            if self.rows_done and left_s <= longest_s:
+                are_all_done = False
+                break
             self._play(group)
+            longest_s = max(longest_s, left_s - limit.total_left_s)
         self.check_all()
         if not self.rows_done:
             raise CaseBroken("no row of the covering array was carried out")
+        return are_all_done
 
     def _play(self, rows: Sequence[Row]) -> None:
         self._events.begin()
@@ -230,3 +235,14 @@ class Walker:
     def check_all(self) -> None:
         """Read all of the volume that was written or that claims to hold data."""
         self._events.check_all()
+
+
+def _groups(rows: Iterable[Row], together: int) -> Iterator[list[Row]]:
+    """Yield rows in groups of up to ``together`` with the same course."""
+    waiting: dict[str, list[Row]] = {}
+    for row in rows:
+        group = waiting.setdefault(row["course"], [])
+        group.append(row)
+        if len(group) == together:
+            yield waiting.pop(row["course"])
+    yield from waiting.values()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from blockio.extents import Extent
@@ -13,6 +15,7 @@ from qbdcheck.kit.block_status import (
     expect_status,
     follow,
     joined,
+    listed_contexts,
     part,
     runs,
     zero_reads_as_zero,
@@ -35,6 +38,33 @@ def test_a_part_has_the_flags_of_the_whole() -> None:
 
 def test_equal_maps_may_be_split_differently() -> None:
     expect_status([(0, 10, 1), (10, 20, 1)], [(0, 20, 1)], "x")
+
+
+class Lists:
+    """A client whose server has these contexts; ``x-odd:1-9`` is a pattern."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def opt_list_meta_context(self, _export: str, queries: tuple[str, ...] = ()) -> list[str]:
+        return list(queries and ("base:allocation", "qbd:dirty")) or list(self.names)
+
+    def opt_set_meta_context(self, _export: str, queries: list[str]) -> dict[int, str]:
+        return {} if queries == ["x-odd:1-9"] else dict(enumerate(queries))
+
+
+@pytest.mark.parametrize(
+    ("listed", "names"),
+    [
+        (("base:allocation",), ["base:allocation"]),
+        (("base:",), ["base:allocation", "qbd:dirty"]),
+        (("x-odd:1-9", "x-odd:age"), ["base:allocation", "x-odd:age"]),
+        (("qbd:lost",), ["base:allocation", "qbd:lost"]),
+    ],
+)
+def test_wildcards_and_patterns_are_no_contexts(listed: tuple[str, ...], names: list[str]) -> None:
+    client: Any = Lists(*listed)
+    assert listed_contexts(client, "v") == names
 
 
 @pytest.mark.parametrize("seen", [[(0, 10, 1), (10, 20, 0)], [(0, 10, 1)]])

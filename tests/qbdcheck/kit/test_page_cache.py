@@ -11,7 +11,7 @@ import pytest
 
 from qbdcheck.errors import NotRun
 from qbdcheck.kit import page_cache
-from qbdcheck.kit.page_cache import PAGE, dirty_pages, needs_flags, others, raw_file
+from qbdcheck.kit.page_cache import PAGE, dirty_pages, has_data, needs_flags, others, raw_file
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root reads /proc/kpageflags")
 
@@ -73,3 +73,12 @@ def test_journal_in_another_directory_counts(tmp_path: Path) -> None:
         assert others(volume.parent, volume, server.pid) != before
         server.communicate(b"\n")
     assert others(volume.parent, volume, server.pid) == {}
+
+
+def test_a_file_has_data_at_its_place_alone(tmp_path: Path) -> None:
+    file = tmp_path / "volume"
+    file.write_bytes(bytes(PAGE) + b"data")
+    assert has_data(file, PAGE, b"data")
+    assert not has_data(file, PAGE - 1, b"data")
+    assert not has_data(file, PAGE, b"data of a longer file")
+    assert not has_data(file, 2 * PAGE, b"data")

@@ -145,6 +145,18 @@ def test_a_false_claim_explains_no_failure_of_the_handshake(runs: ModuleType) ->
     assert second.cases == ("354",)
 
 
+def test_a_false_claim_explains_no_wrong_answer_to_another_command(runs: ModuleType) -> None:
+    closed = "the server closed the connection without a reply"
+    cases = [
+        fails(runs, 4, wrong(Damage.NEVER_WRITTEN, "write zeroes", expected=ZEROES)),
+        fails(runs, 374, message=f"WRITE_ZEROES of 65536 bytes at offset 0: {closed}"),
+        fails(runs, 14, message=f"READ of 0 bytes at offset 0: {closed}"),
+    ]
+    first, second = causes_of(cases, [CLAIM])
+    assert first.cases == ("004", "374")
+    assert second.cases == ("014",)
+
+
 def test_a_false_claim_that_no_failure_fits_is_no_cause(runs: ModuleType) -> None:
     (only,) = causes_of([fails(runs, 2, wrong(Damage.STALE, "write"))], [CLAIM])
     assert only.kind == "pattern"

@@ -14,10 +14,11 @@ from qbdcheck.kit.block_status import StatusWrong
 from qbdcheck.kit.covering import classes, themes
 from qbdcheck.kit.covering.array import CoveringArray
 from qbdcheck.kit.covering.events import Events
-from qbdcheck.kit.covering.themes import walk
+from qbdcheck.kit.covering.themes import _together, walk
 from qbdcheck.kit.nbd_io import connect
 from qbdcheck.kit.request_errors import RequestFailed
 from qbdcheck.seed import Seed
+from qbdcheck.targets.description import Description
 from qbdcheck.targets.disk_io import WrongData
 from reference_backend.nbd.constants import TransmissionFlag
 from reference_backend.nbd.errors import NbdError
@@ -42,7 +43,9 @@ QUICK = (
 def walked(open_target: Opener) -> Walk:
     """Walk on a target; return the log."""
 
-    def run(target: str, theme: themes.Theme, rows: int, seed: int = 1) -> list[str]:
+    def run(
+        target: str, theme: themes.Theme, rows: int, seed: int = 1, within_s: float = 600
+    ) -> list[str]:
         log: list[str] = []
         session = open_target(target)
         session.capabilities = frozenset(() if target == "file" else ABLE)
@@ -55,8 +58,10 @@ def walked(open_target: Opener) -> Walk:
             partial(connect, session),
             Seed(seed),
             log.append,
+            not_run=log.append,
             rows=rows,
             rules=rules,
+            within_s=within_s,
         )
         return log
 
@@ -69,6 +74,29 @@ def test_a_walk_says_what_it_covered(walked: Walk) -> None:
     assert log[-1].startswith("12 rows cover ") and " pairs and " in log[-1]
     covered, _, feasible = log[-1].removeprefix("12 rows cover ").split()[:3]
     assert 200 < int(covered) < int(feasible)
+
+
+def test_a_slow_target_does_the_first_rows_and_the_case_says_so(walked: Walk) -> None:
+    log = walked("reference", themes.CUTS, 30, within_s=0)
+    done = int(log[-1].split()[0])
+    assert 0 < done < 30
+    assert log[-2] == f"the target was done with {done} of 30 rows in 0 s"
+
+
+@pytest.mark.parametrize(("restart", "theme", "rows"), [
+    (True, themes.RESIZES, 10), (False, themes.RESIZES, 1),
+    (True, themes.RELATED, 1), (True, themes.CUTS, 12),
+])  # fmt: skip
+def test_rows_share_a_resize_for_which_the_server_restarts(
+    restart: bool, theme: themes.Theme, rows: int
+) -> None:
+    resize = {"command": "truncate -s {size} {dir}/{name}", "restart": restart}
+    description = Description.model_validate({
+        "name": "mine", "about": "a server",
+        "volume": {"create": "truncate -s {size} {dir}/{name}", "resize": resize},
+        "blockdev": {"driver": "file", "filename": "{dir}/{name}"},
+    })  # fmt: skip
+    assert _together(theme, description) == rows
 
 
 @pytest.mark.parametrize("theme", QUICK)
