@@ -1,10 +1,11 @@
 """This case checks that requests in flight that free, take and copy space lose nothing.
 
-How: first changes of many parts of a fresh clone are in flight together, from two connections; all
-of the clone and of its snapshot is read. Then rounds on a volume of which a part is unused: zeroes
-and discards of what has data, flushes, and first writes to unused places are in flight together.
-Neither overlaps another one. The whole volume is read after each round.
-Guards: clone-table-race, clone-zeroes-race, late-punch-hits-new-data.
+How: first changes of many parts of a fresh clone, and reads beside them, are in flight together,
+from two connections; all of the clone and of its snapshot is read. Then rounds on a volume of which
+a part is unused: zeroes and discards of data, flushes, and first writes to unused places are in
+flight together. None overlaps another one. The whole volume is read after each round.
+Guards: clone-table-race, clone-zeroes-race, late-punch-hits-new-data, stripe-fetched-twice,
+hydration-undoes-zeroes.
 """
 
 from qbdcheck.kit import case
@@ -13,7 +14,7 @@ from qbdcheck.kit.nbd import Command, CommandFlag, TransmissionFlag
 
 KIB, MIB = 1 << 10, 1 << 20
 SIZE, UNIT, ROUNDS = 6 * MIB, 64 * KIB, 12
-CLONES = (MIB, UNIT, MIB)
+CLONES = (MIB, UNIT, MIB, MIB)
 LENGTHS = (4 * KIB, 20 * KIB, UNIT)
 
 
@@ -34,7 +35,7 @@ def test(new_disk, nbd_io, target, seed):
         for number, unit in enumerate(CLONES):
             clone = snapshot.clone(f"clone{number}")
             with nbd_io(clone) as io, nbd_io(clone) as other:
-                first_writes(io, other, random, unit)
+                first_changes(io, other, random, unit)
                 for one in (clone, snapshot):
                     one.verify()
     disk = new_disk(SIZE, prefill=False)
@@ -45,20 +46,24 @@ def test(new_disk, nbd_io, target, seed):
     disk.verify()
 
 
-def first_writes(io, other, random, unit):
-    """Write a part of each unit or free it; the requests of both connections are in flight."""
-    places = random.sample(range(0, SIZE, unit), SIZE // unit)
-    for start in range(0, len(places), 16):
-        some = places[start : start + 16]
-        with all_at_once(io, other):
-            for number, at in enumerate(some):
-                sender = (io, other)[number % 2]
-                if random.random() < 0.25:
-                    free(sender, random, at, unit)
-                    continue
-                length = random.choice(LENGTHS)
-                inside = random.randrange(0, unit - length + 1, 4 * KIB)
-                sender.send(Command.WRITE, at + inside, length)
+def first_changes(io, other, random, unit):
+    """Write a part of each unit or free it; read another part of some of them at that time."""
+    with all_at_once(io, other):
+        for at in random.sample(range(0, SIZE, unit), SIZE // unit):
+            first_change(*random.sample((io, other), 2), random, at, unit)
+
+
+def first_change(io, other, random, at, unit):
+    if random.random() < 0.4:
+        free(io, random, at, unit)
+        return
+    half = unit // 2
+    length, count = (min(random.choice(LENGTHS), half) for _ in range(2))
+    halves = random.sample((at, at + half), 2)
+    inside = random.randrange(0, half - length + 1, 4 * KIB)
+    if random.random() < 0.5 and half >= io.block_sizes[0]:
+        other.send(Command.READ, halves[1], count)
+    io.send(Command.WRITE, halves[0] + inside, length)
 
 
 def exchange(io, other, random):
