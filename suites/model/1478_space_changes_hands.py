@@ -8,7 +8,7 @@ Guards: clone-table-race, clone-zeroes-race, late-punch-hits-new-data, stripe-fe
 hydration-undoes-zeroes.
 """
 
-from qbdcheck.kit import case
+from qbdcheck.kit import case, pause
 from qbdcheck.kit.bursts import all_at_once
 from qbdcheck.kit.nbd import Command, CommandFlag, TransmissionFlag
 
@@ -36,6 +36,7 @@ def test(new_disk, nbd_io, target, seed):
             clone = snapshot.clone(f"clone{number}")
             with nbd_io(clone) as io, nbd_io(clone) as other:
                 first_changes(io, other, random, unit)
+                pause(0.1)  # what is copied in the background comes later
                 for one in (clone, snapshot):
                     one.verify()
     disk = new_disk(SIZE, prefill=False)
@@ -60,10 +61,9 @@ def first_change(io, other, random, at, unit):
     half = unit // 2
     length, count = (min(random.choice(LENGTHS), half) for _ in range(2))
     halves = random.sample((at, at + half), 2)
-    inside = random.randrange(0, half - length + 1, 4 * KIB)
     if random.random() < 0.5 and half >= io.block_sizes[0]:
         other.send(Command.READ, halves[1], count)
-    io.send(Command.WRITE, halves[0] + inside, length)
+    io.send(Command.WRITE, halves[0] + random.randrange(0, half - length + 1, 4 * KIB), length)
 
 
 def exchange(io, other, random):

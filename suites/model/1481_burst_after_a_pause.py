@@ -36,8 +36,10 @@ def test(new_disk, nbd_io, seed):
 def burst(connections, random, commands):
     """Send requests to different places in one piece."""
     places = random.sample(range(0, SIZE, 64 * KIB), random.choice((3, 6, 16)))
+    commands = random.choice((commands, commands, [Command.READ]))
+    lengths = random.choice((LENGTHS, LENGTHS[:1]))
     with all_at_once(*connections):
         for at in places:
-            random.choice(connections).send(random.choice(commands), at, random.choice(LENGTHS))
+            random.choice(connections).send(random.choice(commands), at, random.choice(lengths))
         if connections[0].offers(TransmissionFlag.SEND_FLUSH):
             random.choice(connections).send(Command.FLUSH)
