@@ -103,7 +103,7 @@ _ALL = (
         split_extents="SplitExtents",
         no_holes="NoHoles",
     ),
-    *_rare("block status", long_extents="LongExtents"),
+    *_rare("block status", long_extents="LongExtents", holes_settle="HolesSettle"),
     # replies
     *_layers("order", reorders="Reorders", slow="Slow"),
     *_rare("order", slow_flush="SlowFlush", naps="Naps"),

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from blockio.extents import Extent
+from blockio.extents import STATE_HOLE, Extent
 from blockio.layers import Below, Command, CommandFlag, Reply, Request
 from mutants.controls import Control
 from mutants.mutant import changed
@@ -310,6 +310,37 @@ class LongExtents(Control):
             return carry_out
 
         replace(Executor, "carry_out", make)
+
+
+class HolesSettle(Control):
+    """The status of unchanged data may change, as when space is allocated in the background."""
+
+    id = "control-holes-settle"
+    breaks = "some replies after a change, block status no longer reports holes, later no zeroes"
+    LATEST = 23
+    """Replies after a change that have the flags of before, at most; the number differs."""
+    _changes: int
+    _asked: int
+
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Count changes and replies since the last one, and clear flags."""
+        reply = below(request)
+        if request.command in {Command.WRITE, Command.WRITE_ZEROES, Command.TRIM}:
+            self._changes += 1
+            self._asked = 0
+        elif "base:allocation" in reply.extents:
+            self._asked += 1
+            late = self._asked - self._changes % self.LATEST
+            kept = ~0 if late <= 0 else ~STATE_HOLE if late <= self.LATEST else 0
+            extents = reply.extents["base:allocation"]
+            reply.extents["base:allocation"] = [
+                Extent(one.length, one.flags & kept) for one in extents
+            ]
+        return reply
+
+    def install(self) -> None:
+        """Begin to count."""
+        self._changes = self._asked = 0
 
 
 def _started_within(extents: Sequence[Extent], length: int) -> list[Extent]:

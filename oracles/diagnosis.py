@@ -31,6 +31,7 @@ from oracles.stamps import (
     Identity,
     as_array,
     header_of,
+    owner_of,
     sector_words,
     sound,
 )
@@ -143,6 +144,7 @@ class _Comparison:
         wanted = version_of(expected) if expected else content_of(self._row(row)[1])
         if (header.run, header.volume) != (owner.run, owner.volume):
             wanted = replace(wanted, run=owner.run, volume=owner.volume)
+            seen = replace(seen, text=owner_of(header.run, header.volume))
             return Finding(Damage.FOREIGN, expected=wanted, seen=seen)
         if header.lba != sector:
             moved = (sector - header.lba) * SECTOR

@@ -360,9 +360,9 @@ def _foreign(finding: Finding) -> str:
     if seen is None or seen.run is None or seen.volume is None:
         return f"foreign data{_expected(finding)}"
     what = "volume" if expected is not None and seen.run == expected.run else "run"
-    return (
-        f"foreign {what} (run {seen.run:#x}, volume {seen.volume:#x}, its write #{seen.operation})"
-    )
+    name = f"{seen.text}, " if seen.text else ""
+    numbers = f"run {seen.run:#x}, volume {seen.volume:#x}, its write #{seen.operation}"
+    return f"foreign {what} ({name}{numbers})"
 
 
 def _torn(finding: Finding) -> str:

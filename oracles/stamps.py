@@ -67,6 +67,29 @@ class Identity:
         """Return the identity of a named volume in a named run."""
         return cls(zlib.crc32(run.encode()), zlib.crc32(volume.encode()), writer)
 
+    @classmethod
+    def of_new(cls, run: str, volume: str) -> Identity:
+        """Return the identity of a volume that was just made: another one each time.
+
+        Data of a removed volume of the same name is then known as that. `owner_of` has the names
+        of all volumes that this process made.
+        """
+        identity, number = cls.of(run, volume), 1
+        while (identity.run, identity.volume) in _OWNERS:
+            _OWNERS[identity.run, identity.volume] = f"an earlier volume {volume}"
+            number += 1
+            identity = cls.of(run, f"{volume}/{number}")
+        _OWNERS[identity.run, identity.volume] = f"volume {volume}"
+        return identity
+
+
+_OWNERS: dict[tuple[int, int], str] = {}
+
+
+def owner_of(run: int, volume: int) -> str:
+    """Return which volume stamped data belongs to, in words; "" if this process did not make it."""
+    return _OWNERS.get((run, volume), "")
+
 
 @dataclass(frozen=True)
 class Header:

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from itertools import islice, pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from blockio.extents import STATE_HOLE, STATE_ZERO, Extent
 from blockio.layers import Command, CommandFlag
 from oracles.damage import Damage, Difference
 from oracles.finding import SHOWN, Finding, Findings, reported
-from qbdcheck.kit.expectations import errno_name
+from qbdcheck import clock
+from qbdcheck.kit.expectations import WrongAnswer, errno_name
 from qbdcheck.kit.nbd_requests import request_name, widened
 from qbdcheck.programs.requests_sent import OK, history_of, note
 from reference_backend.nbd.errors import NbdError, NbdProtocolError
@@ -30,11 +31,13 @@ if TYPE_CHECKING:
 Run = tuple[int, int, int]
 """Start, end and flags of a range; start and end in bytes."""
 
-
+_Answer = TypeVar("_Answer")
 _BLOCK = 4096
 _BASE = "base:allocation"
 _NAMESPACES = ("base:", "qemu:", "qbd:")
 """Namespaces in which each record without a colon at its end is the name of a context."""
+_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds between comparisons of answers that differ: space is allocated meanwhile."""
 _KEPT = 1000
 """Extents of a reply that the life of the volume keeps."""
 _BEFORE, _BEHIND = 1, 3
@@ -307,6 +310,35 @@ def expect_status(seen: Sequence[Run], expected: Sequence[Run], what: str) -> No
             )
             maps = f"seen: {_near(seen, start, what)}", f"expected: {_near(expected, start, what)}"
             raise _wrong_map(message, maps)
+
+
+def agree(
+    one: Callable[[], _Answer],
+    other: Callable[[], _Answer],
+    compare: Callable[[_Answer, _Answer], None],
+) -> None:
+    """Check that two ways to ask about the status of unchanged data agree.
+
+    The status of unchanged data may change, because a server allocates and frees space in the
+    background. Answers that differ are taken again, both, for about 3 s: they must agree once.
+
+    :param one: asks, and returns the answer. It raises errors for what no server may answer.
+    :param other: the same in another way.
+    :param compare: raises `StatusWrong` or `WrongAnswer` if two answers have different flags.
+    :raise AssertionError: the first of these errors: the answers differed each time.
+    """
+    first: AssertionError | None = None
+    for pause in (0.0, *_PAUSES):
+        clock.pause(pause)
+        seen, expected = one(), other()
+        try:
+            compare(seen, expected)
+        except (StatusWrong, WrongAnswer) as error:
+            first = first or error
+        else:
+            return
+    assert first is not None
+    raise first
 
 
 def expect_data(seen: Sequence[Run], offset: int, end: int) -> None:

@@ -294,7 +294,8 @@ class NbdIo:
             if sent.overlaps(other):
                 raise CaseBroken(f"{sent} overlaps {other}, which is in flight")
         self._inside(sent)
-        if sent.data and self.block_sizes[0] > _COARSE:
+        # A burst is held back, and its replies are read while it is sent.
+        if sent.data and self.block_sizes[0] > _COARSE and not self.client.receives_elsewhere:
             self._read_replies()
         sent.report(self._shadow, maybe=True)
         noted = sent.noted(self.history)

@@ -53,6 +53,7 @@ _SCRIPT = "script.sh"
 _CIRCUMSTANCES = ("state", "size", "alignment")
 """Kinds of traits that are no cause of their own: a title has them only if all failures do."""
 _ENDED_WRONGLY = {kind.value for kind in Damage if kind.rank >= Damage.ERROR.rank}
+_WRONG_READS = "reads that return other data than is stored"
 _HANDSHAKE: Trait = ("command", "handshake")
 _KNOWN_STATES = ("after a power cut", "after a crash or a restart")
 """Of a case, and of each of its failures: requests in flight need not concern the damage."""
@@ -213,6 +214,8 @@ def _next(rest: list[_Failure], total: int, *, is_first: bool) -> tuple[Cause, l
     )
     if root in _OF_LOST_WRITES and _are_lost_writes([one.case for one in explained]):
         title = _NOT_CARRIED_OUT
+    if all(map(_is_wrong_read, members)):
+        title = _wrong_reads(members)
     title += _facts(members, condition)
     shown = [one for one in rest if one in members or _shows(one, members, condition)]
     beside = [
@@ -275,6 +278,18 @@ def _has_an_end(case: CaseEnded) -> bool:
     return not lives or any(one.kind in ("cut", "restart") for life in lives for one in life)
 
 
+def _is_wrong_read(failure: _Failure) -> bool:
+    """Return whether a second read of what a case is about returned the right data."""
+    main = _main(failure.case)
+    return main is not None and is_wrong_read(main)
+
+
+def _wrong_reads(members: Sequence[_Failure]) -> str:
+    """Return that reads are wrong, and the kinds of damage that they show."""
+    kinds = dict.fromkeys(one.shows.damage[0] for one in members if one.shows.damage)
+    return f"{_WRONG_READS}: {', '.join(kinds)}" if kinds else _WRONG_READS
+
+
 def _mixed(members: Sequence[_Failure]) -> str:
     """Return the kinds of damage of failures that have none in common, with their numbers."""
     kinds = Counter(one.shows.damage[0] for one in members if one.shows.damage)
@@ -286,7 +301,7 @@ def _mixed(members: Sequence[_Failure]) -> str:
     wrong = [any(is_wrong_read(finding) for finding in one.case.findings) for one in members]
     histories = [Damage.NOT_LINEARIZABLE.value in one.shows.damage for one in members]
     if any(wrong) and all(map(any, zip(wrong, histories, strict=True))):
-        subject = "reads that return other data than is stored"
+        subject = _WRONG_READS
     state, count = (states.most_common(1) or [("", 0)])[0]
     where = f"; {state} in {count} of {len(members)}" if state else ""
     return f"{subject}: {told}{where}"

@@ -199,7 +199,7 @@ def _of_data(finding: Finding) -> str:
         others = alike(finding, write)
         return f"{_named(write)} {acknowledged}; {when}, {place} {has}{_beside(finding)}{others}"
     if any(one.kind == "flush" for one in finding.life[at + 1 : cut]):
-        acknowledged += " and flushed"
+        acknowledged += " and flushed" if write.is_certain else ", and a flush followed it"
     elif not write.fua and write.kind != "prefill":
         acknowledged += ", but not flushed"
     end = "the server was killed" if finding.life[cut].text == KILLED else "a power cut"

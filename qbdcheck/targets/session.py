@@ -237,7 +237,7 @@ class TargetSession:
         if is_undefined and length > PREFILL_WHOLE_MAX:
             reason = f"fresh volumes are undefined, and {format_size(length)} are too many to zero"
             raise NotRun(f"target {self.name}: {reason}")
-        identity = Identity.of(f"{self.case_id}/{self.execution.seed}", name)
+        identity = Identity.of_new(f"{self.case_id}/{self.execution.seed}", name)
         disk = Disk(
             backend,
             image_format,

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from blockio.layers import Command, CommandFlag
-from mutants.rare_controls import ContextsOfOthers, UnknownFlags
+from mutants.rare_controls import ContextsOfOthers, HolesSettle, UnknownFlags
 from qbdcheck.files import ROOT
 from qbdcheck.targets.mutant_target import profile
 from reference_backend.client import Client
@@ -183,3 +183,15 @@ def test_a_violation_ends_its_connection_only(serve: Serve, command: Command) ->
                 nbd.call(200, 0, 4096)  # no MUST forbids it: it gets EINVAL
             nbd.write(0, b"x" * 4096)
             assert bytes(nbd.read(0, 4096)) == b"x" * 4096
+
+
+def test_holes_settle_some_replies_after_a_change(serve: Serve) -> None:
+    with serve("control-holes-settle") as server, server.connect("v") as nbd:
+        nbd.write(0, b"x" * 4096)
+        nbd.write(4096, b"x" * 4096)
+        seen = []
+        for _ in range(HolesSettle.LATEST + 3):
+            extents = nbd.block_status(0, MIB)["base:allocation"]
+            assert sum(one.length for one in extents) == MIB
+            seen.append(extents[-1].flags)
+        assert seen == [3, 3, *[2] * HolesSettle.LATEST, 0]

@@ -9,6 +9,7 @@ from oracles.stamps import (
     Identity,
     header_of,
     operation_of,
+    owner_of,
     sector_words,
     sound,
     stamp,
@@ -90,3 +91,12 @@ def test_stamping_many_writes_at_once_is_stamping_each() -> None:
     each = [stamp(offset, n, me, generation, number) for offset, n, generation, number in writes]
     at_once = stamp_each(writes, me)
     assert [data.tobytes() for data in at_once] == [data.tobytes() for data in each]
+
+
+def test_a_volume_that_is_made_again_is_another_owner() -> None:
+    first, second, third = (Identity.of_new("a run of this test", "extra") for _ in range(3))
+    assert first == Identity.of("a run of this test", "extra")
+    assert len({first.volume, second.volume, third.volume}) == 3
+    owners = [owner_of(one.run, one.volume) for one in (first, second, third)]
+    assert owners == ["an earlier volume extra", "an earlier volume extra", "volume extra"]
+    assert not owner_of(first.run + 1, first.volume)

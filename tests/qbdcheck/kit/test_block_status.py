@@ -10,6 +10,7 @@ from blockio.extents import Extent
 from oracles.damage import Damage
 from qbdcheck.kit.block_status import (
     StatusWrong,
+    agree,
     ask,
     expect_data,
     expect_status,
@@ -143,3 +144,36 @@ def test_data_that_is_called_zero_is_found(open_target: Opener, target: str) -> 
     assert finding.text == f"called zero, but a read returns data from offset {offset} on"
     assert finding.last_write == f"#1 write {offset}+512"
     assert [one.kind for one in finding.life][-3:] == ["write", "status", "read"]
+
+
+def test_answers_that_agree_once_are_right_and_others_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("qbdcheck.clock.pause", pauses.append)
+    settling = iter([3, 3, 2, 2])
+
+    def one() -> list[tuple[int, int, int]]:
+        return [(0, 10, next(settling, 2))]
+
+    def compare(seen: list[tuple[int, int, int]], expected: list[tuple[int, int, int]]) -> None:
+        expect_status(seen, expected, "base:allocation")
+
+    agree(one, lambda: [(0, 10, 2)], compare)
+    assert len(pauses) == 3
+    with pytest.raises(StatusWrong, match=r"flags 0x2 \(zero\), expected flags 0x1 \(hole\)"):
+        agree(one, lambda: [(0, 10, 1)], compare)
+    assert sum(pauses) > 3
+
+
+def test_what_no_server_may_answer_is_wrong_at_once() -> None:
+    asked = []
+
+    def one() -> list[tuple[int, int, int]]:
+        asked.append(1)
+        expect_data([(0, 10, 2)], 0, 10)
+        return []
+
+    with pytest.raises(StatusWrong, match="called zero"):
+        agree(one, list, lambda seen, expected: None)
+    assert len(asked) == 1

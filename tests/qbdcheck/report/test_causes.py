@@ -411,6 +411,17 @@ def test_kinds_that_are_all_older_data_are_called_so(runs: ModuleType) -> None:
     assert cause.title.startswith("reads that return other data than is stored: ")
 
 
+def test_wrong_reads_of_stored_data_are_no_lost_writes(runs: ModuleType) -> None:
+    evidence = (f"read again: {READ_WAS_WRONG}",)
+    reads = [
+        fails(runs, number, replace(Finding(Damage.STALE), evidence=evidence)) for number in (5, 6)
+    ]
+    (cause,) = causes_of(reads)
+    assert cause.title.startswith("reads that return other data than is stored: stale")
+    (cause,) = causes_of([*reads, fails(runs, 7, Finding(Damage.STALE))])
+    assert not cause.title.startswith("reads that return")
+
+
 def test_failures_with_nothing_in_common_name_their_kinds(runs: ModuleType) -> None:
     kinds = (Damage.STALE, Damage.ZEROED, Damage.STALE)
     cases = [

@@ -54,6 +54,8 @@ def verdict(runs: ModuleType, *findings: Finding, message: str = "wrong", detail
          "was acknowledged and flushed; after the server was killed sector 5 still has"),
         ((PREFILL, WRITE, FLUSH, CUT, READ),
          "was acknowledged and flushed; after a power cut sector 5 still has"),
+        ((PREFILL, replace(WRITE, is_certain=False), FLUSH, CUT, READ),
+         "has no known outcome, and a flush followed it; after a power cut sector 5 still has"),
         ((PREFILL, WRITE, CUT, READ),
          "was acknowledged, but not flushed; after a power cut sector 5 still has"),
         ((PREFILL, replace(WRITE, fua=True), CUT, READ),
