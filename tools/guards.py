@@ -1,7 +1,7 @@
 """Check the claims of the ``Guards:`` lines: each case against each seeded bug that it names.
 
-    .venv/bin/python tools/guards.py [-j N] [--seed N] [--tries N] [ID...] > guards.jsonl
-    .venv/bin/python tools/guards.py --correct guards.jsonl [MORE.jsonl...]
+    .venv/bin/python -m tools.guards [-j N] [--seed N] [--tries N] [ID...] > guards.jsonl
+    .venv/bin/python -m tools.guards --correct guards.jsonl [MORE.jsonl...]
 
 The arguments are ids of mutants (default: all that a case names and whose cases can be run alone
 here). Each mutant gets one run of all cases that name it. Cases that passed run again, ``--tries``

@@ -128,6 +128,8 @@ def find(catalogue: Sequence[CaseInfo], argument: str) -> list[CaseInfo]:
 
 def _like(catalogue: Sequence[CaseInfo], argument: str, stem: str) -> str:
     """Return the hint for a word that names no case: subcommands and names that it may mean."""
+    if any(argument in case.spec.groups for case in catalogue):
+        return f"it is a group; write -g {argument}"
     if commands := suggestions(argument, COMMANDS):
         return f"did you mean the subcommand {commands[0]}?"
     known = [case.case_id if stem[:1].isdigit() else case.name for case in catalogue]

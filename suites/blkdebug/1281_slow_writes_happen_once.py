@@ -3,7 +3,8 @@
 How: the storage delays a write and zeroes, for a moment and for 0.7 s. After their replies other
 data is written to the same places, and read several times with pauses between: nothing of the slow
 requests may come back.
-Guards: slow-write-done-again, zombie-write-after-reconnect, failed-write-done-later.
+Guards: slow-write-done-again.
+Related: zombie-write-after-reconnect, failed-write-done-later.
 """
 
 from qbdcheck.kit import case, pause

@@ -2,7 +2,7 @@
 
 How: for each iotype, blkdebug above the volume fails just that kind, each time with another errno.
 The failed requests bypass the shadow, so any change that they make is a mismatch.
-Guards: async-error-ignored, errno-collapsed, error-kills-connection.
+Related: async-error-ignored, errno-collapsed, error-kills-connection.
 """
 
 from errno import EINVAL, EIO, ENOMEM, ENOSPC, EPERM

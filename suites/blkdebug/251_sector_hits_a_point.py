@@ -2,7 +2,8 @@
 
 How: reads and writes that end before it, begin at it, end at it, contain it, and begin after it;
 also unaligned ones. A sub-sector write that must read the bad sector first fails as a whole.
-Guards: short-read-resume-offset, missing-object-zero-fill, async-error-ignored.
+Guards: short-read-resume-offset.
+Related: missing-object-zero-fill, async-error-ignored.
 """
 
 from errno import EIO

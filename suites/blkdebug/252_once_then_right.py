@@ -2,7 +2,8 @@
 
 How: for each kind of request one error with once=true. The same request, repeated at once, must do
 all of its work, and so must the next one.
-Guards: transient-becomes-fatal, flush-error-once, async-error-ignored.
+Guards: transient-becomes-fatal.
+Related: flush-error-once, async-error-ignored.
 """
 
 from errno import EAGAIN, EBUSY, EINTR, EIO, ENOSPC

@@ -2,7 +2,7 @@
 
 How: qemu-img map and convert over a disk whose block status fails. dd, which does not query it,
 must still copy all data, and so must convert once the error is over.
-Guards: status-hole-over-dirty, async-error-ignored, errno-collapsed.
+Related: status-hole-over-dirty, async-error-ignored, errno-collapsed.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: ten writes (or reads) of one sector each over a chain of states that fails the N-th. The error
 must come at the N-th, and all other requests must be done.
-Guards: async-error-ignored, phantom-write, misdirected-write.
+Guards: phantom-write, misdirected-write.
+Related: async-error-ignored.
 """
 
 from errno import EIO, ENOSPC

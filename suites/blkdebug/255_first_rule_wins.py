@@ -2,7 +2,7 @@
 
 How: rules for one sector, for all reads, and one with errno 0 above them, in several orders. A rule
 with once=true is used up only by the request that it fails.
-Guards: errno-collapsed, missing-object-zero-fill.
+Related: errno-collapsed, missing-object-zero-fill.
 """
 
 from errno import EIO, ENOMEM, ENOSPC

@@ -3,7 +3,7 @@
 How: an export over blkdebug whose flushes fail with EIO, ENOSPC and EIO, and then succeed. A raw
 client must get each errno in turn on a connection that stays usable, and the written data
 must be readable in between.
-Guards: flush-error-swallowed, flush-error-once, errno-collapsed, error-kills-connection.
+Related: flush-error-swallowed, flush-error-once, errno-collapsed, error-kills-connection.
 """
 
 from errno import EIO, ENOSPC

@@ -3,7 +3,8 @@
 How: writes, a flush that fails above the target, and a flush that succeeds. Then the power of the
 target is cut. All data must be there: neither QEMU nor the target may consider it flushed after the
 failure.
-Guards: flush-error-once, flush-error-swallowed, flush-skip-generation-race, flush-noop.
+Guards: flush-noop.
+Related: flush-error-once, flush-error-swallowed, flush-skip-generation-race.
 """
 
 from errno import EIO

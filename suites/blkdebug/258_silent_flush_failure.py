@@ -2,7 +2,8 @@
 
 How: qemu-io prints nothing for a failed flush, so only its exit status shows it. The data must be
 right. Without a write since the last flush none is sent, and the rule does not fire.
-Guards: flush-error-swallowed, close-error-lost.
+Guards: close-error-lost.
+Related: flush-error-swallowed.
 """
 
 from qbdcheck.kit import ProgramError, case

@@ -3,7 +3,7 @@
 How: 32 writes, then 32 reads, are in flight together over blkdebug that fails one sector, once
 through the event loop and once immediately. There must be one error each, and all other data must
 be right.
-Guards: async-error-ignored, errno-collapsed, shared-cursor-race.
+Related: async-error-ignored, errno-collapsed, shared-cursor-race.
 """
 
 from errno import EIO

@@ -3,7 +3,7 @@
 How: a break at pwritev holds a write. Reads of its range return the old data, and other writes go
 on. After resume its data is there. Reads held at read_aio return the data of the time when they are
 resumed.
-Guards: phantom-write, zombie-write-after-reconnect, overlap-deadlock.
+Related: phantom-write, zombie-write-after-reconnect, overlap-deadlock.
 """
 
 from qbdcheck.kit import case

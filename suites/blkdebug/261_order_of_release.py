@@ -2,7 +2,7 @@
 
 How: two writes of one range are held at pwritev and released one after the other, in both orders.
 The data must be that of the last. remove_break releases like resume.
-Guards: destage-reorder, phantom-write.
+Related: destage-reorder, phantom-write.
 """
 
 from qbdcheck.kit import case

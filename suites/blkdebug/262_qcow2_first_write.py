@@ -3,7 +3,8 @@
 How: an error at each event of an allocating write, in a part of the image where nothing is
 allocated, so that L2 tables are created too. qemu-img check runs after each, all data is compared
 at the end, and leaks are freed.
-Guards: map-entry-shifted, async-error-ignored, torn-write, thin-alloc-toctou.
+Guards: map-entry-shifted.
+Related: async-error-ignored, torn-write, thin-alloc-toctou.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: reads of L2 tables, refcount blocks and data fail. A read that fails returns no data. The next
 one, without the error, must return the right data.
-Guards: missing-object-zero-fill, alloc-map-rounding-reads-zero, async-error-ignored.
+Guards: alloc-map-rounding-reads-zero.
+Related: missing-object-zero-fill, async-error-ignored.
 """
 
 from errno import EIO

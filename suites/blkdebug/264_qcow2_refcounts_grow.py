@@ -2,7 +2,8 @@
 
 How: with clusters of 512 bytes and 64-bit refcounts, 2 MiB of data outgrow the refcount table. An
 error comes at each event of that growth, then the same write is repeated.
-Guards: map-entry-shifted, torn-write, thin-alloc-toctou.
+Guards: map-entry-shifted.
+Related: torn-write, thin-alloc-toctou.
 """
 
 from qbdcheck.kit import case

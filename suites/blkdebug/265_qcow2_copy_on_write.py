@@ -2,7 +2,7 @@
 
 How: partial writes into clusters that only the backing file has fail at each event of the copy.
 Data must be old or new everywhere, and the backing file must not change.
-Guards: clone-copyup-lost, snapshot-map-under-io, torn-write, async-error-ignored.
+Related: clone-copyup-lost, snapshot-map-under-io, torn-write, async-error-ignored.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: a full image with a snapshot. Partial and whole writes fail at each event of copying tables and
 clusters. The image must be old or new, and the snapshot, applied at the end, exactly as it was.
-Guards: snapshot-map-under-io, snapshot-delete-shared-block, clone-copyup-lost.
+Related: snapshot-map-under-io, snapshot-delete-shared-block, clone-copyup-lost.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,8 @@
 How: from the N-th write on everything fails, for N = 1, 2, 3, ... until a run is clean, as after
 the loss of a path. There must be no corruption at any N. Each sector must be old or new, and new
 where a write through all caches was acknowledged.
-Guards: torn-write, destage-reorder, map-entry-shifted.
+Guards: map-entry-shifted.
+Related: torn-write, destage-reorder.
 """
 
 from qbdcheck.kit import case

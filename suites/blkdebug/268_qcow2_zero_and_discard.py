@@ -3,7 +3,7 @@
 How: write-zeroes with and without unmap, and discard, of some clusters, with errors at metadata
 events. The range must contain old data or zeroes, nothing outside it may change, and there must be
 no corruption.
-Guards: discard-overreach, write-zeroes-noop, zero-flags-lost, torn-write.
+Related: discard-overreach, write-zeroes-noop, zero-flags-lost, torn-write.
 """
 
 from qbdcheck.kit import case

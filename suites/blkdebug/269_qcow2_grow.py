@@ -2,7 +2,8 @@
 
 How: qemu-img resize beyond what the L1 table covers, with an error at the N-th write for each N,
 and at each event of the growth. There must be no corruption, all data, and one of the two sizes.
-Guards: resize-false-success, map-entry-shifted, size-change-across-reconnect.
+Guards: size-change-across-reconnect.
+Related: resize-false-success, map-entry-shifted.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: qemu-img resize --shrink with an error at each event of the shrinking and at the N-th write.
 There must be no corruption, the kept part must be unchanged, and shrinking again must succeed.
-Guards: resize-false-success, map-entry-shifted, discard-overreach.
+Guards: map-entry-shifted, discard-overreach.
+Related: resize-false-success.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,8 @@
 How: an error at each event of compressed writes, of reading them, and of overwriting a part of one.
 Other data must be right. A normal write repairs the place, and so does reading again after an
 error.
-Guards: misdirected-write, torn-write, missing-object-zero-fill.
+Guards: misdirected-write.
+Related: torn-write, missing-object-zero-fill.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,8 @@
 How: qemu-img snapshot -c and -d, with one write failing at a time. The command must fail or have
 done its work. A repair must fix what is left without loss. A snapshot that exists must be right:
 applied, it gives the disk of its time.
-Guards: snapshot-delete-shared-block, snapshot-map-under-io, close-error-lost.
+Guards: close-error-lost.
+Related: snapshot-delete-shared-block, snapshot-map-under-io.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,8 @@
 How: an overlay is committed and emptied, with an error at the N-th write to it, at a write to its
 base, and at each event of the emptying. The chain must read the same every time, and the image must
 be consistent.
-Guards: close-error-lost, async-error-ignored, clone-copyup-lost.
+Guards: close-error-lost.
+Related: async-error-ignored, clone-copyup-lost.
 """
 
 from qbdcheck.kit import case

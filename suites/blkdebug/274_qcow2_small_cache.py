@@ -2,7 +2,7 @@
 
 How: a cache of one L2 table, so that each request evicts another table. The N-th such write fails.
 The write that met it and those before it are uncertain until a flush; later ones are not.
-Guards: close-drops-dirty, map-entry-shifted, async-error-ignored.
+Related: close-drops-dirty, map-entry-shifted, async-error-ignored.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: writes, then the update of refcounts and the clearing of the dirty flag fail at the N-th write,
 also during the close. The next open must repair the image, with all data and no corruption left.
-Guards: close-error-lost, close-drops-dirty, torn-write.
+Guards: close-error-lost.
+Related: close-drops-dirty, torn-write.
 """
 
 from qbdcheck.kit import ProgramError, case

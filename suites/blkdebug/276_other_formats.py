@@ -2,7 +2,7 @@
 
 How: vdi and vpc, each with the N-th write failing during allocating writes. Acknowledged data must
 be there, and the rest must be old or new. (qemu-img check: docs/findings.md#qemu-vdi-count.)
-Guards: async-error-ignored, torn-write, map-entry-shifted.
+Related: async-error-ignored, torn-write, map-entry-shifted.
 """
 
 from qbdcheck.kit import IoFailed, ProgramError, case

@@ -2,7 +2,8 @@
 
 How: convert, amend, snapshot and resize on a volume all of whose writes fail. Each must end with
 the error, none may crash, and nothing may change. (bitmap: docs/findings.md#qemu-img-bitmap-close.)
-Guards: close-error-lost, async-error-ignored, errno-collapsed.
+Guards: close-error-lost.
+Related: async-error-ignored, errno-collapsed.
 """
 
 from errno import ENOSPC

@@ -3,7 +3,8 @@
 How: a bitmap, writes, an incremental backup that meets an error in target or source, more writes,
 and a second backup without errors onto a full copy, which must then equal the disk. With
 bitmap-mode on-success all bits must stay, with always those that were not copied.
-Guards: incremental-misses-hole, async-error-ignored, transient-becomes-fatal.
+Guards: transient-becomes-fatal.
+Related: incremental-misses-hole, async-error-ignored.
 """
 
 from errno import EIO

@@ -2,7 +2,7 @@
 
 How: some guest writes fail under a bitmap, also in the middle of a long one that is split. An
 incremental backup onto an older copy must make it equal to the disk, byte by byte.
-Guards: incremental-misses-hole, async-error-ignored, discard-not-tracked.
+Related: incremental-misses-hole, async-error-ignored, discard-not-tracked.
 """
 
 from qbdcheck.kit import IoFailed, case

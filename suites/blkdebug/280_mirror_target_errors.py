@@ -4,7 +4,8 @@ exact.
 How: three writes to the target fail (EIO, ENOSPC, EIO). report ends the job with the error, stop
 waits for each, ignore retries, and enospc stops only for ENOSPC. If the job succeeds the copy must
 equal the source.
-Guards: async-error-ignored, errno-collapsed, transient-becomes-fatal.
+Guards: transient-becomes-fatal.
+Related: async-error-ignored, errno-collapsed.
 """
 
 from errno import EIO, ENOSPC

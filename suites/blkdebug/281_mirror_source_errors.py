@@ -2,7 +2,8 @@
 
 How: two reads of the source fail once each. report ends the job, stop waits and reads again, and
 ignore reads again at once. A copy that is reported complete must be exact, never zeroes.
-Guards: missing-object-zero-fill, async-error-ignored, transient-becomes-fatal.
+Guards: transient-becomes-fatal.
+Related: missing-object-zero-fill, async-error-ignored.
 """
 
 from errno import EIO

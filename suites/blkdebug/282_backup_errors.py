@@ -2,7 +2,8 @@
 
 How: a read of the source and a write to the copy fail once each, for each policy, with EIO and with
 ENOSPC. If the job succeeds the copy must be exact.
-Guards: missing-object-zero-fill, async-error-ignored, errno-collapsed, transient-becomes-fatal.
+Guards: transient-becomes-fatal.
+Related: missing-object-zero-fill, async-error-ignored, errno-collapsed.
 """
 
 from errno import EIO, ENOSPC

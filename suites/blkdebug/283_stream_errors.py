@@ -3,7 +3,7 @@
 How: a backing image on one volume, an overlay on another. One read of the backing data fails. After
 report and ignore the backing file is still in use and all data must be right. After stop and resume
 the overlay must have all data without the backing file.
-Guards: missing-object-zero-fill, async-error-ignored, discard-exposes-backing.
+Related: missing-object-zero-fill, async-error-ignored, discard-exposes-backing.
 """
 
 from errno import EIO

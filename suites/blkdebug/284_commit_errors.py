@@ -3,7 +3,8 @@
 How: an overlay in use is committed into its base. A write to the base fails, or a read of the
 overlay. After report the chain must still have all data. After stop and resume the base must have
 it.
-Guards: async-error-ignored, clone-copyup-lost, transient-becomes-fatal.
+Guards: transient-becomes-fatal.
+Related: async-error-ignored, clone-copyup-lost.
 """
 
 from errno import ENOSPC

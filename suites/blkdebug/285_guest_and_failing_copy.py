@@ -3,7 +3,7 @@
 How: two mirrors, one in the background and one write-blocking, to a target that refuses all writes
 to one place. The guest must write there and elsewhere without an error, and the job must end with
 one.
-Guards: error-kills-connection, async-error-ignored, late-request-after-quiesce.
+Related: error-kills-connection, async-error-ignored, late-request-after-quiesce.
 """
 
 from errno import EIO

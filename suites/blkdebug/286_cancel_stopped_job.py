@@ -2,7 +2,8 @@
 
 How: mirror and backup meet an error in the target, stop, and are cancelled. The source must still
 be in use, the target must be free, and a second job without the error must give an exact copy.
-Guards: inflight-hang-on-disconnect, late-request-after-quiesce, resize-during-copy.
+Guards: inflight-hang-on-disconnect.
+Related: late-request-after-quiesce, resize-during-copy.
 """
 
 from errno import ENOSPC

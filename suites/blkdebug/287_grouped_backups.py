@@ -3,7 +3,7 @@
 How: two disks are backed up in a transaction with completion-mode grouped, and one target fails.
 One job must end with its error, the other must be cancelled. A second attempt must give exact
 copies.
-Guards: async-error-ignored, snapshot-not-point-in-time.
+Related: async-error-ignored, snapshot-not-point-in-time.
 """
 
 from errno import EIO

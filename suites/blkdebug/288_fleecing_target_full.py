@@ -3,7 +3,7 @@
 How: copy-before-write over the disk, and its target refuses writes. With break-guest-write the
 guest's write must fail and the past must stay readable. With break-snapshot the write must succeed,
 and reads of the past must fail, never return new data.
-Guards: snapshot-not-point-in-time, async-error-ignored, clone-copyup-lost.
+Related: snapshot-not-point-in-time, async-error-ignored, clone-copyup-lost.
 """
 
 from errno import ENOSPC

@@ -3,7 +3,8 @@ zeroes.
 
 How: ENOTSUP for write-zeroes: the block layer must write the zeroes; with no-fallback it must fail.
 ENOTSUP for discard: success, with the data old or zero. EINVAL is an error for both.
-Guards: transient-becomes-fatal, write-zeroes-noop, errno-collapsed.
+Guards: transient-becomes-fatal.
+Related: write-zeroes-noop, errno-collapsed.
 """
 
 from errno import EINVAL, EOPNOTSUPP

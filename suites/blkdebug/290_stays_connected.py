@@ -3,7 +3,7 @@
 How: a raw client with simple replies over a node that fails each kind of request at one sector with
 its own errno. Each errno must arrive, the connection must stay usable, and other requests must be
 done.
-Guards: error-kills-connection, errno-collapsed, payload-not-drained.
+Related: error-kills-connection, errno-collapsed, payload-not-drained.
 """
 
 from errno import EIO, ENOMEM, ENOSPC, EPERM

@@ -2,7 +2,8 @@
 
 How: blockdev-create of a qcow2 with the N-th write failing, until one is created. Each failure must
 be the job's error. The image must be empty and consistent, on a volume with old data.
-Guards: close-error-lost, async-error-ignored, false-zero-init.
+Guards: close-error-lost.
+Related: async-error-ignored, false-zero-init.
 """
 
 from errno import ENOSPC

@@ -4,7 +4,7 @@ independent.
 How: an ATA disk with werror=stop is mirrored. When the copy refuses a write, the job must stop and
 the machine must run. When the disk refuses a write of the guest, the machine must stop and the job
 must not fail. Both continue, and the copy must equal the disk.
-Guards: late-request-after-quiesce, async-error-ignored, transient-becomes-fatal.
+Related: late-request-after-quiesce, async-error-ignored, transient-becomes-fatal.
 """
 
 from errno import EIO, ENOSPC

@@ -2,7 +2,8 @@
 
 How: snapshot-save of a running machine's qcow2 with errors while the state and its tables are
 written. If the job fails, the snapshot must not exist. The disk must work on.
-Guards: snapshot-map-under-io, close-error-lost, async-error-ignored.
+Guards: close-error-lost.
+Related: snapshot-map-under-io, async-error-ignored.
 """
 
 from errno import EIO

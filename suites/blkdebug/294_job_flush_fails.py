@@ -2,7 +2,8 @@
 
 How: mirror and commit onto a target all of whose flushes fail. The job must end with the error, and
 the disk in use must stay right.
-Guards: flush-error-swallowed, close-error-lost.
+Guards: close-error-lost.
+Related: flush-error-swallowed.
 """
 
 from errno import EIO

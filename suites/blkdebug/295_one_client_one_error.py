@@ -3,7 +3,7 @@
 How: three clients of one export write and read their own parts, with many requests in flight. One
 sector of one part fails once. Exactly that client must see exactly one error, and all data must be
 right.
-Guards: cross-connection-state, async-error-ignored, error-kills-connection.
+Related: cross-connection-state, async-error-ignored, error-kills-connection.
 """
 
 from errno import ENOSPC

@@ -2,7 +2,8 @@
 
 How: the N-th write to the target fails, for several N, with one and with several requests at a
 time, in order and out of order. (If the flush fails: docs/findings.md#qemu-img-convert-flush.)
-Guards: async-error-ignored, close-error-lost.
+Guards: close-error-lost.
+Related: async-error-ignored.
 """
 
 from errno import ENOSPC

@@ -2,7 +2,7 @@
 
 How: states of blkdebug fail all writes to new places with ENOSPC until a write-zeroes is done.
 Reads and the old data must stay right meanwhile, also in a qcow2 image above.
-Guards: errno-collapsed, transient-becomes-fatal, thin-alloc-toctou.
+Related: errno-collapsed, transient-becomes-fatal, thin-alloc-toctou.
 """
 
 from errno import ENOSPC

@@ -2,7 +2,7 @@
 
 How: one sector of the disk cannot be read. compare must end with a status above 1 (1 means that the
 images differ), and dd with 1. dd of the part in front of the sector must copy the right data.
-Guards: async-error-ignored, missing-object-zero-fill.
+Related: async-error-ignored, missing-object-zero-fill.
 """
 
 from qbdcheck.kit import case

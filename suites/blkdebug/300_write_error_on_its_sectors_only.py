@@ -3,8 +3,9 @@
 How: ENOSPC for writes that touch one block at sector 2048. Writes on both sides and a read there
 must succeed, and so must the same write once the fault is healed. Then writes fail once: the newest
 acknowledged data must be there, whether the backend repeats the failed write or not.
-Guards: async-error-ignored, errno-collapsed, error-kills-connection, transient-becomes-fatal,
-failed-write-done-later, retry-with-empty-payload.
+Guards: async-error-ignored, errno-collapsed, error-kills-connection, failed-write-done-later,
+retry-with-empty-payload.
+Related: transient-becomes-fatal.
 """
 
 from qbdcheck.kit import IoFailed, case

@@ -2,7 +2,8 @@
 
 How: a write hangs in the backend. Another client reads, writes and flushes meanwhile. Then the
 request is resumed and its data must be there.
-Guards: overlap-deadlock, split-pool-deadlock, inflight-hang-on-disconnect.
+Guards: inflight-hang-on-disconnect.
+Related: overlap-deadlock, split-pool-deadlock.
 """
 
 from qbdcheck.kit import case, pause

@@ -2,7 +2,8 @@
 
 How: the backend ends the connection before, within and after replies to reads and writes. With a
 reconnect-delay QEMU must hide that, and every byte must be right.
-Guards: zombie-write-after-reconnect, inflight-hang-on-disconnect, connection-slot-leak.
+Guards: zombie-write-after-reconnect, inflight-hang-on-disconnect.
+Related: connection-slot-leak.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: a blkdebug node for each of 13 errnos is exported. All commands are sent, with simple and
 structured replies and DF. The golden is part of docs/errno-matrix.md.
-Guards: errno-collapsed, async-error-ignored, error-kills-connection.
+Related: errno-collapsed, async-error-ignored, error-kills-connection.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,7 @@
 How: blkdebug over the volume fails 13 sectors, each with its own errno. qemu-io sends all requests,
 directly and over an export; a backup reads; an ATA disk reads. The golden is part of
 docs/errno-matrix.md.
-Guards: errno-collapsed, async-error-ignored, missing-object-zero-fill.
+Related: errno-collapsed, async-error-ignored, missing-object-zero-fill.
 """
 
 from functools import partial

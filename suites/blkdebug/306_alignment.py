@@ -2,7 +2,8 @@
 
 How: blkdebug with align from 512 to 64 KiB, which aborts on a request that breaks it. Reads, writes
 and zeroes inside, across and at blocks. Only what was written may change.
-Guards: unaligned-offset-rounded, min-block-underadvertised, last-block-overrun.
+Guards: min-block-underadvertised, last-block-overrun.
+Related: unaligned-offset-rounded.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,7 @@
 How: reads, writes and copies of up to 1 MiB in pieces of 4 KiB to 64 KiB must be right. With an
 error at one sector in the middle the whole request must fail. Data before the error is new, and
 data behind it is old.
-Guards: iov-offset-ignored, short-read-resume-offset, async-error-ignored.
+Related: iov-offset-ignored, short-read-resume-offset, async-error-ignored.
 """
 
 from qbdcheck.kit import IoFailed, case

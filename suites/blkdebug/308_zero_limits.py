@@ -2,7 +2,8 @@
 
 How: blkdebug with several opt-write-zero and max-write-zero, which aborts on a request that breaks
 them. Ranges of all alignments are zeroed, with and without unmap.
-Guards: write-zeroes-noop, unaligned-offset-rounded, discard-overreach.
+Guards: write-zeroes-noop, unaligned-offset-rounded.
+Related: discard-overreach.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: mirror, backup and a qcow2 image on blkdebug with large blocks and short transfers, which
 aborts on a request that breaks them. All copies must be exact.
-Guards: unaligned-offset-rounded, rebuild-granularity-mismatch, iov-offset-ignored.
+Guards: unaligned-offset-rounded.
+Related: rebuild-granularity-mismatch, iov-offset-ignored.
 """
 
 from qbdcheck.kit import case

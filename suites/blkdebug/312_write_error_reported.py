@@ -2,7 +2,7 @@
 
 How: an ATA disk whose port registers the case uses directly. EIO and ENOSPC for one sector: the
 guest must see the error bit, QMP an event, and the same write, repeated, must succeed.
-Guards: async-error-ignored, errno-collapsed, transient-becomes-fatal.
+Related: async-error-ignored, errno-collapsed, transient-becomes-fatal.
 """
 
 from errno import EIO, ENOSPC

@@ -3,7 +3,7 @@
 How: one write fails three times in a row. Each time the machine must stop with io-error, and the
 guest's command must not end. After the last cont it must succeed, and the data must be there. (The
 io-status stays: docs/findings.md#qemu-io-status-stays.)
-Guards: transient-becomes-fatal, async-error-ignored, phantom-write.
+Related: transient-becomes-fatal, async-error-ignored, phantom-write.
 """
 
 from errno import EIO, ENOSPC

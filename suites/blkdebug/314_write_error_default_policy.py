@@ -2,7 +2,8 @@
 
 How: EIO, which the guest must see, then ENOSPC, which it must not see. After cont the write must be
 done. The policies auto (the default) and enospc must behave alike.
-Guards: errno-collapsed, transient-becomes-fatal.
+Guards: transient-becomes-fatal.
+Related: errno-collapsed.
 """
 
 from errno import EIO, ENOSPC

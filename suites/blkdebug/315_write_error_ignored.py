@@ -2,7 +2,7 @@
 
 How: a write fails under werror=ignore. Its data is lost, as the policy demands, but no part of it
 may be there, and the disk must work on.
-Guards: torn-write, async-error-ignored.
+Related: torn-write, async-error-ignored.
 """
 
 from errno import EIO

@@ -3,7 +3,7 @@
 How: rerror=report: the guest must see the error, and the repeated read must be right. rerror=stop:
 the guest must wait through two stops and then get the right data. rerror=enospc must stop only for
 ENOSPC.
-Guards: missing-object-zero-fill, async-error-ignored, error-kills-connection.
+Related: missing-object-zero-fill, async-error-ignored, error-kills-connection.
 """
 
 from errno import EIO, ENOSPC

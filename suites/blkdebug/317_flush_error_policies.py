@@ -2,7 +2,7 @@
 
 How: a write and a flush. With werror=report the guest must see the flush fail, and flushes again.
 With werror=stop the flush must wait while the machine is stopped, and succeed after cont.
-Guards: flush-error-swallowed, flush-error-once.
+Related: flush-error-swallowed, flush-error-once.
 """
 
 from errno import EIO

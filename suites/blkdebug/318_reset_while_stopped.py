@@ -2,7 +2,8 @@
 
 How: a write waits in a stopped machine. Then follow system_reset and cont, or the end of QEMU. The
 sector must be old or new, and the request repeated after the reset must not hit another sector.
-Guards: inflight-hang-on-disconnect, torn-write, zombie-write-after-reconnect.
+Guards: inflight-hang-on-disconnect.
+Related: torn-write, zombie-write-after-reconnect.
 """
 
 from errno import ENOSPC

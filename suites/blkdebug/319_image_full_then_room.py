@@ -3,7 +3,8 @@
 How: the volume refuses the growth of the image with ENOSPC at several points of an allocating
 write. The machine stops, there is space again, and cont follows. The guest's write must be done and
 the image consistent.
-Guards: errno-collapsed, transient-becomes-fatal, thin-alloc-toctou.
+Guards: transient-becomes-fatal.
+Related: errno-collapsed, thin-alloc-toctou.
 """
 
 from errno import ENOSPC

@@ -3,7 +3,7 @@
 How: blocks of 4 KiB. Writes in a block and across several fail, by an error that each event of the
 read-modify-write activates. There must be old data everywhere. Repeated, the write must change only
 its bytes. (If the read fails: case 325.)
-Guards: unaligned-offset-rounded, torn-write, async-error-ignored.
+Related: unaligned-offset-rounded, torn-write, async-error-ignored.
 """
 
 from errno import EIO

@@ -2,7 +2,8 @@
 
 How: blocks of 4 KiB. A write of 1000 bytes is held during its read-modify-write, and others into
 the same block start. Then it is resumed. All must be there, because the later ones had to wait.
-Guards: shared-cursor-race, overlap-deadlock, phantom-write.
+Guards: phantom-write.
+Related: shared-cursor-race, overlap-deadlock.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,7 @@
 How: a read through copy-on-read whose write into the overlay fails, by its own event and inside
 qcow2. Then the same read is repeated. The overlay must be consistent, and over its backing file all
 data must be right.
-Guards: missing-object-zero-fill, async-error-ignored, discard-exposes-backing.
+Related: missing-object-zero-fill, async-error-ignored, discard-exposes-backing.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: children whose reads or writes fail. The guest must see data as long as two children work, and
 QMP must report the bad one. With two bad ones the guest must see an error.
-Guards: flush-one-child-only, async-error-ignored, stale-replica-after-failover.
+Related: flush-one-child-only, async-error-ignored, stale-replica-after-failover.
 """
 
 from errno import EIO

@@ -2,7 +2,7 @@
 
 How: throttle, copy-on-read and a raw window over a node that fails a read, a write and a discard.
 The errno must arrive, and the same request, repeated, must be done.
-Guards: errno-collapsed, async-error-ignored, transient-becomes-fatal.
+Related: errno-collapsed, async-error-ignored, transient-becomes-fatal.
 """
 
 from errno import EIO, ENOMEM, ENOSPC

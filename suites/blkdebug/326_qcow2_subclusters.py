@@ -3,7 +3,8 @@
 How: with extended L2 entries, parts of clusters are written, zeroed and discarded with an error at
 each event. A failed write into a cluster whose other parts contain data must keep those. (One that
 covers old and new parts: docs/findings.md#qemu-subclusters-zeroed.)
-Guards: map-entry-shifted, zero-flags-lost, torn-write, alloc-map-rounding-reads-zero.
+Guards: map-entry-shifted.
+Related: zero-flags-lost, torn-write, alloc-map-rounding-reads-zero.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,8 @@
 How: new and old clusters are written with errors in the data volume, then in the image's own. Every
 sector must be old or new, qemu-img check must find no errors, and the two must still belong
 together.
-Guards: extent-boundary-misroute, async-error-ignored, torn-write.
+Guards: extent-boundary-misroute.
+Related: async-error-ignored, torn-write.
 """
 
 from errno import ENOSPC

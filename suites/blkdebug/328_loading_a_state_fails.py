@@ -2,7 +2,7 @@
 
 How: snapshot-save of a machine with a qcow2 disk, then snapshot-load with an error while the state
 is read. The job must fail. Afterwards the snapshot must load, with the disk of its time.
-Guards: snapshot-not-point-in-time, missing-object-zero-fill, async-error-ignored.
+Related: snapshot-not-point-in-time, missing-object-zero-fill, async-error-ignored.
 """
 
 from errno import EIO

@@ -3,7 +3,7 @@
 How: a small image. One sector of the volume at a time cannot be read: header, refcounts, L1, L2,
 data. Opening or the read must fail, or the data must be right; never zeroes or other data. The
 image must be consistent after writes during the error.
-Guards: missing-object-zero-fill, alloc-map-rounding-reads-zero, async-error-ignored.
+Related: missing-object-zero-fill, alloc-map-rounding-reads-zero, async-error-ignored.
 """
 
 from errno import EIO

@@ -2,7 +2,8 @@
 
 How: the backend of the target has no space during a phase. The mirror must stop with "nospace". The
 phase ends, the job is resumed, and the copy must equal the source.
-Guards: async-error-ignored, errno-collapsed, transient-becomes-fatal.
+Guards: async-error-ignored, errno-collapsed.
+Related: transient-becomes-fatal.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,8 @@
 How: the backend fails reads of a range during a phase. report: the job must end with the error.
 stop: it must wait, the range heals, and the copy must be exact. ignore: it must retry until the
 range has healed.
-Guards: async-error-ignored, transient-becomes-fatal, errno-collapsed.
+Guards: async-error-ignored.
+Related: transient-becomes-fatal, errno-collapsed.
 """
 
 from qbdcheck.kit import case

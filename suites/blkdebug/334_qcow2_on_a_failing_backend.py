@@ -2,7 +2,8 @@
 
 How: the backend, and no layer of QEMU, fails the 1st, 2nd, 3rd, ... write of a workload, then each
 flush. The image is checked after each, and every byte is compared.
-Guards: async-error-ignored, flush-error-swallowed, map-entry-shifted, torn-write.
+Guards: async-error-ignored, flush-error-swallowed, map-entry-shifted.
+Related: torn-write.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: the backend of the base fails each write of a commit in turn. After each the chain must still
 have all data. A commit at the end must bring it into the base.
-Guards: async-error-ignored, clone-copyup-lost, close-error-lost.
+Guards: async-error-ignored, close-error-lost.
+Related: clone-copyup-lost.
 """
 
 from qbdcheck.kit import case

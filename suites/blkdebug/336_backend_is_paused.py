@@ -2,7 +2,8 @@
 
 How: requests are in flight when the server is stopped by SIGSTOP. None may complete meanwhile.
 After SIGCONT all must complete, on all connections, and every byte must be right.
-Guards: inflight-hang-on-disconnect, zombie-write-after-reconnect.
+Guards: inflight-hang-on-disconnect.
+Related: zombie-write-after-reconnect.
 """
 
 from qbdcheck.kit import case, pause

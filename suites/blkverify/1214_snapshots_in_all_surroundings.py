@@ -5,8 +5,9 @@ How: the first rows of a covering array: an earlier request, the main one and a 
 snapshots, removals of snapshots, clones and clones of clones between them. They have most pairs of
 classes of two dimensions; the log says how many. A dozen rows share each snapshot. All volumes,
 snapshots and clones are read around each place.
-Guards: zeroes-in-clone-show-parent, snapshot-merge-drops-zeroes, grandchild-reads-grandparent,
-discard-exposes-backing, refused-snapshot-replaces.
+Guards: snapshot-merge-drops-zeroes, grandchild-reads-grandparent, discard-exposes-backing,
+refused-snapshot-replaces.
+Related: zeroes-in-clone-show-parent.
 """
 
 from qbdcheck.kit import case

@@ -5,8 +5,9 @@ then the storage fails the main request once, or a flush, with one of several er
 or not; a further request, a flush, a reconnection or a power cut follow. They have most pairs of
 classes of two dimensions; the log says how many. A range that failed is old or new; all around is
 as it was, and what a successful flush covered is durable.
-Guards: failed-write-loses-unit, flush-error-once, failed-flush-drops-dirty,
-retry-with-empty-payload, bad-block-never-cleared, failed-write-aborts-flush.
+Guards: flush-error-once, failed-flush-drops-dirty, retry-with-empty-payload,
+bad-block-never-cleared, failed-write-aborts-flush.
+Related: failed-write-loses-unit.
 """
 
 from qbdcheck.kit import case

@@ -1,7 +1,8 @@
 """This case checks that 64 requests in flight give the same results as a raw reference.
 
 How: 800 requests of all kinds from the seed, 64 at a time, none of which overlap.
-Guards: shared-cursor-race, merge-after-issue, misdirected-write.
+Guards: merge-after-issue, misdirected-write.
+Related: shared-cursor-race.
 """
 
 from qbdcheck.kit import case

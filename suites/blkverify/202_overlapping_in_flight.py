@@ -2,7 +2,7 @@
 
 How: 600 requests, 16 at a time, on few places. Where writes overlap, either may win; the comparison
 permits both, and nothing else.
-Guards: overlap-deadlock, merge-after-issue, torn-write.
+Related: overlap-deadlock, merge-after-issue, torn-write.
 """
 
 from qbdcheck.kit import case

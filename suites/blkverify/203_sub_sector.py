@@ -2,7 +2,8 @@
 
 How: 500 requests of 1 to 700 bytes at any offset. QEMU's blkverify rounds such requests to sectors;
 here they reach the target unchanged. Not run on a target with a larger minimum block.
-Guards: unaligned-offset-rounded, sector-unit-mismatch.
+Guards: unaligned-offset-rounded.
+Related: sector-unit-mismatch.
 """
 
 from qbdcheck.kit import NotRun, case

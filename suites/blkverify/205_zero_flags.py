@@ -2,7 +2,8 @@
 
 How: 300 requests, half of them WRITE_ZEROES with and without NO_HOLE and FUA, 8 in flight, with
 block status between them. No range that holds data may be reported as zero.
-Guards: write-zeroes-noop, zero-flags-lost, fua-lost-on-trim, status-hole-over-dirty.
+Guards: write-zeroes-noop, status-hole-over-dirty.
+Related: zero-flags-lost, fua-lost-on-trim.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: what fsx does to a file: 120 reads, writes, zeroes, discards and resizes, compared. New space
 after a grow reads as zeroes.
-Guards: grow-exposes-old-data, resize-false-success, sparse-tail-dropped.
+Guards: grow-exposes-old-data, resize-false-success.
+Related: sparse-tail-dropped.
 """
 
 from oracles.workload import FSX

@@ -3,7 +3,8 @@
 How: what fsx does to a file: 150 requests through an export of qemu-storage-daemon, with
 block_resize to whole clusters between them (docs/findings.md#qemu-qcow2-shrink-grow); then qemu-img
 check.
-Guards: grow-exposes-old-data, resize-false-success, extent-boundary-misroute.
+Guards: extent-boundary-misroute.
+Related: grow-exposes-old-data, resize-false-success.
 """
 
 from oracles.workload import FSX

@@ -2,7 +2,8 @@
 
 How: 1,000,003 bytes; 300 requests of any alignment, then each of the last bytes alone. Not run on a
 target with a minimum block above 1 byte.
-Guards: size-rounded-down, size-rounded-up, last-block-overrun, sparse-tail-dropped.
+Guards: size-rounded-down, size-rounded-up, last-block-overrun.
+Related: sparse-tail-dropped.
 """
 
 from qbdcheck.kit import NotRun, case

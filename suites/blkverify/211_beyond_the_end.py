@@ -2,7 +2,8 @@
 
 How: reads, writes and zeroes across and behind the end. Both sides must refuse them, with any
 errno, and all bytes must stay as they were.
-Guards: oob-past-end, last-block-overrun, size-int-overflow.
+Guards: oob-past-end, last-block-overrun.
+Related: size-int-overflow.
 """
 
 from qbdcheck.kit import case

@@ -1,7 +1,8 @@
 """This case checks that requests of several megabytes are right in every sector.
 
 How: 24 writes, reads and zeroes of up to 4 MiB at any alignment, three in flight.
-Guards: limits-zero-or-excessive, short-read-resume-offset, structured-read-gap.
+Guards: limits-zero-or-excessive, short-read-resume-offset.
+Related: structured-read-gap.
 """
 
 from qbdcheck.kit import case

@@ -1,7 +1,7 @@
 """This case checks that two volumes of the target, A and B, stay equal under the same workload.
 
 How: 400 requests, 16 in flight on each of the two volumes at once.
-Guards: wrong-volume-or-lun, cross-connection-state, shared-cursor-race.
+Related: wrong-volume-or-lun, cross-connection-state, shared-cursor-race.
 """
 
 from qbdcheck.kit import case

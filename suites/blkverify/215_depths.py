@@ -1,7 +1,7 @@
 """This case checks that results do not depend on the number of requests in flight.
 
 How: similar workloads with 1, 2, 4, ... 64 requests in flight, one after the other on one volume.
-Guards: shared-cursor-race, connection-slot-leak, merge-after-issue.
+Related: shared-cursor-race, connection-slot-leak, merge-after-issue.
 """
 
 from qbdcheck.kit import case

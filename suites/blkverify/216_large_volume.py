@@ -2,7 +2,8 @@
 
 How: 100 GiB; requests around 2 GiB, 4 GiB, 8 GiB, 64 GiB and the end, each compared with a sparse
 file, and the places 4 GiB below and above them.
-Guards: offset-32bit-wrap, size-int-overflow, sector-unit-mismatch.
+Guards: offset-32bit-wrap.
+Related: size-int-overflow, sector-unit-mismatch.
 """
 
 from qbdcheck.kit import case

@@ -1,7 +1,7 @@
 """This case checks that a volume with blocks of 4 KiB is right under requests of whole blocks.
 
 How: the target gets a minimum block of 4 KiB; 300 aligned requests, 16 in flight.
-Guards: min-block-underadvertised, torn-write.
+Related: min-block-underadvertised, torn-write.
 """
 
 from qbdcheck.kit import case

@@ -1,7 +1,7 @@
 """This case checks that the first writes to an empty volume leave zeroes around them.
 
 How: an empty disk; 400 requests, 32 in flight, mostly writes that start and end within blocks.
-Guards: thin-alloc-toctou, grow-exposes-old-data, clone-copyup-lost.
+Related: thin-alloc-toctou, grow-exposes-old-data, clone-copyup-lost.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: of 20 writes the target acknowledges the 5th to 7th without doing them. The report names what
 is there instead: the prefill, or an older write.
-Guards: phantom-write, stale-replica-after-failover.
+Guards: phantom-write.
+Related: stale-replica-after-failover.
 """
 
 from qbdcheck.kit import case

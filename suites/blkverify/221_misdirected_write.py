@@ -2,7 +2,8 @@
 
 How: one write of 16 lands 64 KiB too high. Its own place has the old data; for the other place the
 report names the write that is there, and the distance.
-Guards: misdirected-write, map-entry-shifted.
+Guards: misdirected-write.
+Related: map-entry-shifted.
 """
 
 from qbdcheck.kit import case

@@ -1,7 +1,7 @@
 """This case checks that a torn write is found with the part that is missing.
 
 How: of one write of 16 sectors the target does only the first eight.
-Guards: torn-write, short-read-resume-offset.
+Related: torn-write, short-read-resume-offset.
 """
 
 from qbdcheck.kit import case

@@ -1,7 +1,7 @@
 """This case checks that one wrong bit in stored data is found, with its byte.
 
 How: one bit of a write of 64 KiB flips on its way to the target.
-Guards: silent-bit-flip.
+Related: silent-bit-flip.
 """
 
 from qbdcheck.kit import case

@@ -1,7 +1,7 @@
 """This case checks that a bit that flips in one read is found, although the next read is right.
 
 How: the reply to one read of many has a wrong bit. The stored data is right.
-Guards: silent-bit-flip.
+Related: silent-bit-flip.
 """
 
 from itertools import chain

@@ -2,7 +2,7 @@
 
 How: a place is written twice. A read then gets the data of the first write, and the next read that
 of the second.
-Guards: per-client-cache-stale, stale-replica-after-failover.
+Related: per-client-cache-stale, stale-replica-after-failover.
 """
 
 from qbdcheck.kit import case

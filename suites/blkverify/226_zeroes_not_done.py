@@ -1,7 +1,8 @@
 """This case checks that zeroes that were acknowledged and not written are found.
 
 How: one of ten WRITE_ZEROES does nothing. QEMU's blkverify does not support write-zeroes.
-Guards: write-zeroes-noop, zero-unmap-not-durable.
+Guards: write-zeroes-noop.
+Related: zero-unmap-not-durable.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: a write gets ENOSPC on the target and succeeds on the reference: one mismatch. Its place is old
 or new, so no contents are reported. The next writes are compared as before.
-Guards: async-error-ignored, errno-collapsed, transient-becomes-fatal.
+Related: async-error-ignored, errno-collapsed, transient-becomes-fatal.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: lost, misdirected and flipped writes below the reference. Every mismatch names the reference,
 and the target's data is right.
-Guards: stale-replica-after-failover.
+Related: stale-replica-after-failover.
 """
 
 from qbdcheck.kit import case

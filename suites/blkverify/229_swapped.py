@@ -1,7 +1,8 @@
 """This case checks that two sectors that hold each other's data are named swapped.
 
 How: two sectors of one write are exchanged on the target, past the comparison.
-Guards: map-entry-shifted, iov-offset-ignored.
+Guards: map-entry-shifted.
+Related: iov-offset-ignored.
 """
 
 from qbdcheck.kit import case

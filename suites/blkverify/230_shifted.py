@@ -1,7 +1,7 @@
 """This case checks that data that moved by some bytes is named shifted, with the distance.
 
 How: one sector on the target is written again, 24 bytes too high.
-Guards: iov-offset-ignored, structured-read-gap.
+Related: iov-offset-ignored, structured-read-gap.
 """
 
 from qbdcheck.kit import case

@@ -1,7 +1,7 @@
 """This case checks that data that became zeroes is named zeroed, with the expected data.
 
 How: 3 sectors in the middle of a write are zeroed on the target, past the comparison.
-Guards: discard-overreach, missing-object-zero-fill, false-zero-init.
+Related: discard-overreach, missing-object-zero-fill, false-zero-init.
 """
 
 from qbdcheck.kit import case

@@ -1,7 +1,7 @@
 """This case checks that another volume's data on the target is named foreign.
 
 How: data of a second volume is written to the same place of the target, past the comparison.
-Guards: wrong-volume-or-lun, previous-tenant-data.
+Related: wrong-volume-or-lun, previous-tenant-data.
 """
 
 from qbdcheck.kit import case

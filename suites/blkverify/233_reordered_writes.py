@@ -1,7 +1,7 @@
 """This case checks that a write that is done after a later one is found where both went.
 
 How: the target acknowledges a write and does it after the next one, to the same place.
-Guards: destage-reorder, overlap-deadlock.
+Related: destage-reorder, overlap-deadlock.
 """
 
 from qbdcheck.kit import case

@@ -1,7 +1,7 @@
 """This case checks that a write that is done a second time, over newer data, is found.
 
 How: the target repeats one write after the next one, which went to the same place.
-Guards: zombie-write-after-reconnect, late-request-after-quiesce.
+Related: zombie-write-after-reconnect, late-request-after-quiesce.
 """
 
 from qbdcheck.kit import case

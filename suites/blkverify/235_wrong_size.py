@@ -1,7 +1,8 @@
 """This case checks that a target whose size differs from the reference is found at once.
 
 How: the volume shrinks, past the comparison. QEMU's blkverify does not compare sizes.
-Guards: size-rounded-down, resize-false-success, size-change-across-reconnect.
+Guards: resize-false-success, size-change-across-reconnect.
+Related: size-rounded-down.
 """
 
 from copy import deepcopy

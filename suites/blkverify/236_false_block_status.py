@@ -1,7 +1,7 @@
 """This case checks that zeroes that block status reports in place of data are found.
 
 How: writes into an empty volume are lost. Before any of it is read, block status reports zeroes.
-Guards: status-hole-over-dirty, alloc-map-rounding-reads-zero, phantom-write.
+Related: status-hole-over-dirty, alloc-map-rounding-reads-zero, phantom-write.
 """
 
 import json

@@ -2,7 +2,7 @@
 
 How: the target's discards do nothing. Without the promise there is no mismatch, with it there is
 one for each discarded byte.
-Guards: zero-via-nondeterministic-discard, discard-exposes-backing.
+Related: zero-via-nondeterministic-discard, discard-exposes-backing.
 """
 
 from qbdcheck.kit import case

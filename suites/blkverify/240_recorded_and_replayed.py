@@ -3,7 +3,7 @@
 How: 150 requests, 8 in flight, on a volume in memory that loses the writes of one region; one write
 there is certain. The record is loaded and run on a second such volume: it must give the same
 mismatches, to the byte.
-Guards: phantom-write.
+Related: phantom-write.
 """
 
 from oracles.workload import Kind, Request, load

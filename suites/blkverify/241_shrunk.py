@@ -2,7 +2,7 @@
 
 How: a volume in memory loses zeroes that follow a flush. Of 123 requests the flush and one
 WRITE_ZEROES must remain. Each trial starts from the same contents.
-Guards: write-zeroes-noop.
+Related: write-zeroes-noop.
 """
 
 from oracles.shrinking import shrink

@@ -2,7 +2,7 @@
 
 How: one place is written, zeroed and partly written again. Each part is damaged, and the report
 names the last request there.
-Guards: phantom-write, silent-bit-flip.
+Related: phantom-write, silent-bit-flip.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: five kinds of damage on the target, one at a time. QEMU's blkverify and quorum report that
 there is a difference, and end. The dual write also reports what it is.
-Guards: silent-bit-flip, misdirected-write, torn-write, phantom-write.
+Related: silent-bit-flip, misdirected-write, torn-write, phantom-write.
 """
 
 from oracles.workload import Kind, Request

@@ -2,7 +2,7 @@
 
 How: the copy that blkverify compares with is 64 KiB larger than the volume. Reads and writes
 succeed without a report, and quorum refuses to open. The dual write names both sizes.
-Guards: size-rounded-down, size-rounded-up, sparse-tail-dropped.
+Related: size-rounded-down, size-rounded-up, sparse-tail-dropped.
 """
 
 from copy import deepcopy

@@ -2,7 +2,7 @@
 
 How: a discard through blkverify succeeds and leaves the target's data unchanged. Through the dual
 write the target gets it, and its effect is checked.
-Guards: discard-not-tracked, discard-exposes-backing.
+Related: discard-not-tracked, discard-exposes-backing.
 """
 
 from oracles.workload import Kind, Request

@@ -2,7 +2,7 @@
 
 How: blkdebug over both sides, and over one of them. QEMU's blkverify reports a read that fails with
 the same errno on both sides as a mismatch of contents (a false report); the dual write does not.
-Guards: async-error-ignored, errno-collapsed.
+Related: async-error-ignored, errno-collapsed.
 """
 
 from oracles.workload import Kind, Request

@@ -2,7 +2,7 @@
 
 How: five damaged places. Blkverify reports the first and ends the process. The dual write reports
 all five, with the kind of damage, after the same requests.
-Guards: silent-bit-flip, phantom-write.
+Related: silent-bit-flip, phantom-write.
 """
 
 from oracles.workload import Kind, Request

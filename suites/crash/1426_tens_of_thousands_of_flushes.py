@@ -2,7 +2,8 @@
 
 How: 65535 flushes, then a write, a flush and a power cut; the same with 65536 and 65537 flushes in
 all since the start of the server. Between the flushes a sector is written now and then.
-Guards: flush-count-wraps, flush-noop.
+Guards: flush-noop.
+Related: flush-count-wraps.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: writes (also with FUA), zeroes, discards and flushes of any length and offset, with a cut every
 few requests. After each cut every sector is read; what was read must stay from then on.
-Guards: flush-noop, fua-write-ack-early, zero-unmap-not-durable, torn-write, close-drops-dirty.
+Guards: flush-noop, zero-unmap-not-durable, torn-write.
+Related: fua-write-ack-early, close-drops-dirty.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: the volume is read once after the first cut. Then power fails again and again, with no write
 and no flush between. The contents must stay the same.
-Guards: journal-slot-overlap, destage-reorder, reopen-different-placement, map-entry-shifted.
+Guards: destage-reorder.
+Related: journal-slot-overlap, reopen-different-placement, map-entry-shifted.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: the writes are sent, some are answered and some are not, and power fails. What was flushed
 before is there, except where writes in flight overlap it.
-Guards: torn-write, merge-after-issue, destage-reorder, journal-slot-overlap.
+Guards: torn-write, destage-reorder.
+Related: merge-after-issue, journal-slot-overlap.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,8 @@
 How: writes, a snapshot, more writes, a flush of some, a cut, through three snapshots. What was
 flushed is there, the rest old or new. What was acknowledged before a snapshot is in it, and hence
 durable.
-Guards: snapshot-not-point-in-time, discard-not-tracked, flush-noop.
+Guards: flush-noop.
+Related: snapshot-not-point-in-time, discard-not-tracked.
 """
 
 from qbdcheck.kit import case

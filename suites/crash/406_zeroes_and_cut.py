@@ -2,7 +2,8 @@
 
 How: over durable old data, only zeroes or only discards before the flush, and a write as the last
 or as the first change before it; then a cut. Unflushed ones leave each sector old or zero.
-Guards: zero-unmap-not-durable, fua-lost-on-trim, flush-one-child-only.
+Guards: zero-unmap-not-durable, flush-one-child-only.
+Related: fua-lost-on-trim.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: four connections write. One flushes while the others have writes in flight, and power fails
 right after its reply. What was answered before the flush was sent is there.
-Guards: flush-skip-generation-race, multi-conn-incoherent, flush-one-child-only.
+Guards: multi-conn-incoherent, flush-one-child-only.
+Related: flush-skip-generation-race.
 """
 
 from contextlib import ExitStack

@@ -2,7 +2,8 @@
 
 How: a random workload on the image and a cut in the middle of it. The image is opened again and
 checked by qemu-img, and every byte is compared. The next round continues with the image as it is.
-Guards: flush-noop, destage-reorder, flush-one-child-only, torn-write, fua-write-ack-early.
+Guards: flush-noop, destage-reorder, torn-write.
+Related: flush-one-child-only, fua-write-ack-early.
 """
 
 from qbdcheck.kit import case

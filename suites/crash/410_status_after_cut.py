@@ -2,7 +2,8 @@
 
 How: data, zeroes and discards, half of them flushed, then a cut. Each range that is reported to
 read as zeroes must do so, and block status must cover the whole disk. Nothing is written between.
-Guards: status-hole-over-dirty, zero-unmap-not-durable, map-entry-shifted.
+Guards: status-hole-over-dirty, zero-unmap-not-durable.
+Related: map-entry-shifted.
 """
 
 from qbdcheck.kit import case

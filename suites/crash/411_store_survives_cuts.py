@@ -2,7 +2,8 @@
 
 How: a small key-value store on the volume commits (record, flush) until power fails. Recovery must
 find all acknowledged commits, in order. Then it starts again on an empty volume.
-Guards: flush-noop, destage-reorder, torn-write, flush-skip-generation-race, fua-write-ack-early.
+Guards: flush-noop, destage-reorder.
+Related: torn-write, flush-skip-generation-race, fua-write-ack-early.
 """
 
 from qbdcheck.kit import NotRun, case

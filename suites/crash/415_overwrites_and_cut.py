@@ -2,7 +2,8 @@
 
 How: each sector is written, flushed, and written repeatedly without a flush; then a cut. A sector
 holds the flushed version or a later one, never an earlier one, and never a mixture.
-Guards: destage-reorder, journal-slot-overlap, torn-write, merge-after-issue.
+Guards: destage-reorder, torn-write.
+Related: journal-slot-overlap, merge-after-issue.
 """
 
 from qbdcheck.kit import case

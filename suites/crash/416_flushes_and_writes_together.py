@@ -2,7 +2,8 @@
 
 How: one connection flushes. Meanwhile another one writes, gets its reply, and then flushes while
 the first flush is still running or has just ended. Power fails. The write is there.
-Guards: flush-skip-generation-race, multi-conn-incoherent, flush-noop.
+Guards: flush-skip-generation-race, flush-noop.
+Related: multi-conn-incoherent.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,8 @@
 How: a volume with two snapshots, a clone of one, and a second volume, all written, some flushed,
 when power fails, three times. Snapshots hold what they held. On each volume, flushed data is there,
 and the rest old or new.
-Guards: snapshot-not-point-in-time, clone-copyup-lost, flush-one-child-only, flush-noop.
+Guards: flush-noop.
+Related: snapshot-not-point-in-time, clone-copyup-lost, flush-one-child-only.
 """
 
 from qbdcheck.kit import case

@@ -3,8 +3,8 @@
 How: five clients write with FUA while two snapshots are taken; then power fails. Each snapshot must
 still show the volume at one moment between its request and its reply. The volume must have all
 acknowledged writes.
-Guards: snapshot-map-under-io, snapshot-not-point-in-time, fua-write-ack-early,
-late-request-after-quiesce, flush-one-child-only.
+Guards: snapshot-map-under-io, fua-write-ack-early, late-request-after-quiesce.
+Related: snapshot-not-point-in-time, flush-one-child-only.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: the store runs on the target behind QEMU's blklogwrites. Every crash state of the log is made
 and recovered: whole epochs, lost, reordered and torn writes, each contents once.
-Guards: flush-noop, destage-reorder, torn-write, flush-not-advertised.
+Guards: flush-not-advertised.
+Related: flush-noop, destage-reorder, torn-write.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: three stores with one bug each run on the target behind blklogwrites. Each bug must be found,
 and the report must name the lost writes and the effect on the commits.
-Guards: flush-noop, destage-reorder.
+Related: flush-noop, destage-reorder.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: writes into new and old clusters with flushes between them; every write to the volume is
 logged. All crash states are made and checked by qemu-img, and each sector must be old or new.
-Guards: flush-noop, destage-reorder, torn-write, map-entry-shifted.
+Guards: map-entry-shifted.
+Related: flush-noop, destage-reorder, torn-write.
 """
 
 from qbdcheck.kit import case

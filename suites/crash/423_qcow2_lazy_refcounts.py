@@ -2,7 +2,7 @@
 
 How: as 422, but refcounts are only right when the image is closed. Each state is repaired as QEMU
 does when it opens the image, checked again, and each sector must be old or new.
-Guards: flush-noop, destage-reorder, torn-write.
+Related: flush-noop, destage-reorder, torn-write.
 """
 
 from qbdcheck.kit import case

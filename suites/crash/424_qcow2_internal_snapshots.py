@@ -3,7 +3,7 @@
 How: writes, a snapshot, copy-on-write, and the removal of the snapshot, with all writes logged.
 Some states need a repair (docs/findings.md#qcow2-snapshot-cut). After it each state must pass
 qemu-img check, and show the guest old or new sectors.
-Guards: snapshot-map-under-io, snapshot-delete-shared-block, destage-reorder, torn-write.
+Related: snapshot-map-under-io, snapshot-delete-shared-block, destage-reorder, torn-write.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: clusters are written, zeroed with and without unmap, discarded, and written again. A flush
 stands between freeing a cluster and the next allocation (437 has none). Each state is checked.
-Guards: discard-overreach, write-zeroes-noop, zero-unmap-not-durable, destage-reorder.
+Related: discard-overreach, write-zeroes-noop, zero-unmap-not-durable, destage-reorder.
 """
 
 from qbdcheck.kit import case

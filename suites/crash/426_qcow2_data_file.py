@@ -2,7 +2,7 @@
 
 How: image and data file are two windows of one volume behind one log, so writes to both can be lost
 in any combination. Each state must pass qemu-img check and show old or new sectors.
-Guards: destage-reorder, flush-one-child-only, torn-write.
+Related: destage-reorder, flush-one-child-only, torn-write.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: the log of a workload without its flushes. The explorer must find lost data that the guest has
 flushed, and corrupt metadata, each with the missing writes.
-Guards: flush-noop.
+Related: flush-noop.
 """
 
 from qbdcheck.kit import case

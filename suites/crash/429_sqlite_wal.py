@@ -2,7 +2,8 @@
 
 How: SQLite runs on the target behind blklogwrites, through its own VFS. In each state recovery must
 give rows that were committed together, all acknowledged ones, and a sound database.
-Guards: flush-noop, destage-reorder, torn-write, flush-not-advertised.
+Guards: flush-not-advertised.
+Related: flush-noop, destage-reorder, torn-write.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,7 @@
 How: SQLite's manual says that synchronous=off may corrupt a database, and that write-ahead logging
 with synchronous=normal may lose commits but never corrupts
 (https://sqlite.org/pragma.html#pragma_synchronous). Both must be seen.
-Guards: flush-noop, destage-reorder.
+Related: flush-noop, destage-reorder.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: all sequences of one and two writes, zeroes, discards and flushes at two places, each followed
 by a flush, each on its own image. All crash states are checked. The count is printed.
-Guards: flush-noop, destage-reorder, torn-write, map-entry-shifted, zero-unmap-not-durable.
+Related: flush-noop, destage-reorder, torn-write, map-entry-shifted, zero-unmap-not-durable.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,7 @@
 How: data, a resize that moves the level 1 table, and data in the new part, with all writes logged.
 In each state the image has the old or the new size, passes qemu-img check, and shows old or new
 sectors.
-Guards: grow-exposes-old-data, map-entry-shifted, destage-reorder, torn-write.
+Related: grow-exposes-old-data, map-entry-shifted, destage-reorder, torn-write.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: parts of clusters are written, zeroed and discarded, so that bitmaps change in place, with all
 writes logged. Each state must pass qemu-img check and show old or new sectors.
-Guards: map-entry-shifted, torn-write, destage-reorder.
+Guards: map-entry-shifted.
+Related: torn-write, destage-reorder.
 """
 
 from qbdcheck.kit import case

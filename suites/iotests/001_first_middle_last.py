@@ -2,7 +2,7 @@
 
 How: one sector and one byte are written and read at each of the three places. Then every sector of
 the disk is compared.
-Guards: misdirected-write, phantom-write.
+Related: misdirected-write, phantom-write.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: the same 4096 bytes are written at once at one place, and in 13 pieces of odd sizes at another,
 last piece first.
-Guards: unaligned-offset-rounded, iov-offset-ignored.
+Guards: unaligned-offset-rounded.
+Related: iov-offset-ignored.
 """
 
 from qbdcheck.kit import case

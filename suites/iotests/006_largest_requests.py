@@ -3,7 +3,8 @@ complete.
 
 How: 32 MiB (the limit that NBD clients assume), one sector more, and 64 MiB, which QEMU has to
 split. Where the writes overlap, the later one must be there.
-Guards: limits-zero-or-excessive, short-read-resume-offset, misdirected-write.
+Guards: limits-zero-or-excessive, short-read-resume-offset.
+Related: misdirected-write.
 """
 
 from qbdcheck.kit import case

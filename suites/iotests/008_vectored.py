@@ -2,7 +2,8 @@
 
 How: readv and writev with few uneven, many small, and very many buffers, over stamped sectors. Each
 stamp names its place.
-Guards: iov-offset-ignored, limits-zero-or-excessive, short-read-resume-offset.
+Guards: limits-zero-or-excessive, short-read-resume-offset.
+Related: iov-offset-ignored.
 """
 
 from qbdcheck.kit import case

@@ -4,7 +4,8 @@ How: a volume, a snapshot taken before the volume grew, and a smaller volume are
 time. They are used in turns, and each connection opens after the others were used. Each must report
 its own size. The snapshot must refuse writes. The volumes accept writes up to their own ends, and
 each keeps its own data.
-Guards: cross-connection-state, wrong-volume-or-lun, capability-bit-collision.
+Guards: cross-connection-state.
+Related: wrong-volume-or-lun, capability-bit-collision.
 """
 
 import contextlib

@@ -2,7 +2,8 @@
 
 How: reads, writes, zeroes and discards begin at the end, end behind it, and begin far behind it.
 The error texts are in the golden. Requests that end exactly at the last byte succeed.
-Guards: oob-past-end, last-block-overrun, size-rounded-up.
+Guards: last-block-overrun.
+Related: oob-past-end, size-rounded-up.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: reads, writes and zeroes of length 0 at the start, within a sector, and at the end. NBD leaves
 their result open (NBD document, "Command types"), so an error is right too.
-Guards: zero-length-op.
+Related: zero-length-op.
 """
 
 from qbdcheck.kit import case

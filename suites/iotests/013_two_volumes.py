@@ -2,7 +2,7 @@
 
 How: both are prefilled with stamps that name their volume, and are open at the same time. Requests
 go to them in turns, to the same offsets, and to the end of the larger one.
-Guards: wrong-volume-or-lun, cross-connection-state, oob-past-end.
+Related: wrong-volume-or-lun, cross-connection-state, oob-past-end.
 """
 
 from qbdcheck.kit import case

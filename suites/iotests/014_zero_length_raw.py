@@ -3,7 +3,8 @@
 How: NBD leaves the result open ("behavior is unspecified"), so success and any error are right, in
 a reply of a valid form. The next requests on the same connection must work as before. The volume
 ends within a cluster.
-Guards: zero-length-op, payload-not-drained.
+Guards: zero-length-op.
+Related: payload-not-drained.
 """
 
 from qbdcheck.kit import case

@@ -1,7 +1,7 @@
 """This case checks that a disk opened read-only can be read, and refuses every kind of change.
 
 How: qemu-io opens the disk with -r. The error texts are in the golden.
-Guards: capability-bit-collision, phantom-write.
+Related: capability-bit-collision, phantom-write.
 """
 
 from qbdcheck.kit import case

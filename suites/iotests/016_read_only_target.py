@@ -3,7 +3,8 @@ wire.
 
 How: the READ_ONLY flag must be set. A raw client sends changes nevertheless. Each must fail, the
 data must stay, and the connection must stay usable.
-Guards: capability-bit-collision, unadvertised-command-executed.
+Guards: unadvertised-command-executed.
+Related: capability-bit-collision.
 """
 
 from qbdcheck.kit import case

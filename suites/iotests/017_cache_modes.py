@@ -2,7 +2,8 @@
 
 How: each mode writes to places of its own and closes the disk. The next mode first reads what was
 written before.
-Guards: phantom-write, advertised-not-implemented.
+Guards: phantom-write.
+Related: advertised-not-implemented.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: one raw connection repeatedly writes to the same place and to new places. The other reads them
 after each flush, whichever of the two sent it. Then the two change roles.
-Guards: per-client-cache-stale, multi-conn-incoherent, capability-bit-collision.
+Guards: per-client-cache-stale, multi-conn-incoherent.
+Related: capability-bit-collision.
 """
 
 from qbdcheck.kit import case

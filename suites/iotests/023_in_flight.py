@@ -2,7 +2,8 @@
 
 How: 64 writes of different sizes in random order, with reads of other places among them, then 64
 small writes next to each other.
-Guards: shared-cursor-race, misdirected-write, merge-after-issue.
+Guards: misdirected-write, merge-after-issue.
+Related: shared-cursor-race.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,7 @@ of them.
 
 How: rounds of writes over one range, with other writes across their edges. Any of them may win, but
 no sector may be a mixture. What was read once must stay.
-Guards: overlap-deadlock, merge-after-issue, torn-write.
+Related: overlap-deadlock, merge-after-issue, torn-write.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: a raw client sends small writes to different sectors of the same never-written 64 KiB without
 waiting for replies. It does so block after block, on two connections where the target allows it.
-Guards: thin-alloc-toctou, shared-cursor-race, cross-connection-state.
+Guards: thin-alloc-toctou, shared-cursor-race.
+Related: cross-connection-state.
 """
 
 from qbdcheck.kit import case

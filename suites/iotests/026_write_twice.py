@@ -2,7 +2,8 @@
 
 How: the same ranges are written many times, each time with a new generation of stamps, with reads
 in between. An older generation in any sector is a lost write.
-Guards: phantom-write, per-client-cache-stale.
+Guards: phantom-write.
+Related: per-client-cache-stale.
 """
 
 from qbdcheck.kit import case

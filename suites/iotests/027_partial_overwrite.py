@@ -2,7 +2,8 @@
 
 How: every start and end of a write within an 8 KiB block that was written before, and within one
 that was not. A block map that rounds the wrong way loses the head or the tail.
-Guards: alloc-map-rounding-reads-zero, unaligned-offset-rounded.
+Guards: unaligned-offset-rounded.
+Related: alloc-map-rounding-reads-zero.
 """
 
 from qbdcheck.kit import case

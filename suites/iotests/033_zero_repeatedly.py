@@ -1,7 +1,8 @@
 """This case checks that any order of zeroing and writing leaves the result of the last request.
 
 How: 60 rounds over overlapping ranges from the seed, with and without unmap, then a reopen.
-Guards: write-zeroes-noop, sparse-tail-dropped, alloc-map-rounding-reads-zero.
+Guards: write-zeroes-noop.
+Related: sparse-tail-dropped, alloc-map-rounding-reads-zero.
 """
 
 from qbdcheck.kit import case

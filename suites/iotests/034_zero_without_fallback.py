@@ -2,7 +2,7 @@
 
 How: `write -zn` over aligned and unaligned prefilled ranges. After an error the old data must be
 there.
-Guards: zero-flags-lost, advertised-not-implemented.
+Related: zero-flags-lost, advertised-not-implemented.
 """
 
 from qbdcheck.kit import ProgramError, case

@@ -1,7 +1,8 @@
 """This case checks that FAST_ZERO either zeroes at once or fails with ENOTSUP and changes nothing.
 
 How: WRITE_ZEROES with FAST_ZERO over data, a hole, and unaligned ranges, with NO_HOLE and without.
-Guards: zero-flags-lost, write-zeroes-noop.
+Guards: write-zeroes-noop.
+Related: zero-flags-lost.
 """
 
 import errno

@@ -2,7 +2,8 @@
 
 How: aligned ranges of a prefilled disk are discarded and read. Then data is written next to them,
 and they are read again.
-Guards: discard-overreach, discard-exposes-backing, zero-via-nondeterministic-discard.
+Guards: discard-overreach.
+Related: discard-exposes-backing, zero-via-nondeterministic-discard.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: a discard from 0 to the end, stamps at both ends and in the middle, a comparison, and the same
 again.
-Guards: discard-overreach, limits-zero-or-excessive, journal-slot-overlap.
+Guards: limits-zero-or-excessive.
+Related: discard-overreach, journal-slot-overlap.
 """
 
 from qbdcheck.kit import case

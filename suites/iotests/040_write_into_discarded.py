@@ -3,7 +3,7 @@ zero.
 
 How: writes of 1 byte to 8 KiB at edges inside discarded blocks of 64 KiB. The rest of a block must
 show nothing else, in particular no older contents.
-Guards: alloc-map-rounding-reads-zero, previous-tenant-data, zero-unmap-not-durable.
+Related: alloc-map-rounding-reads-zero, previous-tenant-data, zero-unmap-not-durable.
 """
 
 from qbdcheck.kit import case

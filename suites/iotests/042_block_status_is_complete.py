@@ -2,7 +2,8 @@
 
 How: data, zeroes and holes in one volume. The extents that queries of many starts and lengths
 return are compared with the contents of the volume.
-Guards: malformed-extents, extents-unsorted, zero-progress-status, status-hole-over-dirty.
+Guards: malformed-extents, extents-unsorted.
+Related: zero-progress-status, status-hole-over-dirty.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 progress.
 
 How: 4 KiB of data every 8 KiB over 8 MiB. Block status is queried up to the end of the volume.
-Guards: extents-blowup, zero-progress-status, extents-unsorted.
+Guards: extents-unsorted.
+Related: extents-blowup, zero-progress-status.
 """
 
 from qbdcheck.kit import case

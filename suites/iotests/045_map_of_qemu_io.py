@@ -2,7 +2,7 @@
 
 How: a new disk with some written ranges. The map must reach from 0 to the end without a gap, and
 what is written must be allocated in it.
-Guards: status-hole-over-dirty, malformed-extents, size-rounded-down.
+Related: status-hole-over-dirty, malformed-extents, size-rounded-down.
 """
 
 from qbdcheck.kit import case

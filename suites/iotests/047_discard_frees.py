@@ -2,7 +2,7 @@
 
 How: the target must report a new volume as a hole. Then 1 MiB that is discarded and 1 MiB that is
 zeroed with unmap must be holes again, and the data next to them must be unchanged.
-Guards: zero-flags-lost, discard-not-tracked.
+Related: zero-flags-lost, discard-not-tracked.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: data at a few places of a large empty volume is copied by `qemu-img convert` to a file. The
 file must equal what was written, and take little more space than the data.
-Guards: status-hole-over-dirty, sparse-tail-dropped, missing-object-zero-fill.
+Related: status-hole-over-dirty, sparse-tail-dropped, missing-object-zero-fill.
 """
 
 from qbdcheck.kit import NotRun, case

@@ -2,7 +2,8 @@
 
 How: `qemu-img convert -n` copies a mostly empty image onto a prefilled volume. Every sector that
 shows old contents is reported.
-Guards: false-zero-init, zero-via-nondeterministic-discard, write-zeroes-noop.
+Guards: zero-via-nondeterministic-discard, write-zeroes-noop.
+Related: false-zero-init.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,8 @@
 How: data at GiB boundaries of a sparse volume. One long zeroing and one long discard, in a single
 request each if there is a raw client, must not change the data outside. If the target makes no
 volume of 9 GiB, all is scaled down.
-Guards: offset-32bit-wrap, discard-overreach, malformed-extents, limits-zero-or-excessive.
+Guards: offset-32bit-wrap, discard-overreach, limits-zero-or-excessive.
+Related: malformed-extents.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,8 @@ range.
 
 How: a raw client sends 64 requests at a time to neighbouring blocks; their kinds come from the
 seed.
-Guards: journal-slot-overlap, shared-cursor-race, thin-alloc-toctou, discard-overreach.
+Guards: discard-overreach.
+Related: journal-slot-overlap, shared-cursor-race, thin-alloc-toctou.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: writes of several starts and lengths inside blocks of 4 KiB and 64 KiB that were zeroed with
 unmap. The rest of the block must read as zeroes, not as what was there before.
-Guards: previous-tenant-data, alloc-map-rounding-reads-zero, clone-copyup-lost.
+Related: previous-tenant-data, alloc-map-rounding-reads-zero, clone-copyup-lost.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: 1 to 511 bytes at the start, middle and end of a sector, and across two sectors, are zeroed in
 prefilled data.
-Guards: unaligned-offset-rounded, zero-via-nondeterministic-discard, discard-overreach.
+Guards: zero-via-nondeterministic-discard.
+Related: unaligned-offset-rounded, discard-overreach.
 """
 
 from qbdcheck.kit import case

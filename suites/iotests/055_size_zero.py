@@ -3,7 +3,7 @@
 How: a volume of 0 bytes, or of the smallest size that the target can make. The export must have
 that size. Reads and writes behind its end must fail, and the connection must stay usable. If the
 target can resize volumes, the volume then grows and is used.
-Guards: zero-length-op, oob-past-end, size-rounded-up.
+Related: zero-length-op, oob-past-end, size-rounded-up.
 """
 
 from errno import EINVAL, ENOSPC

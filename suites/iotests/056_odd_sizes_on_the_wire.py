@@ -4,7 +4,8 @@ How: odd sizes from 1 byte up. A target that makes any size must make each exact
 may round up: then the surplus must read as zeroes, keep what is written (or refuse it with ENOSPC),
 and end where the export ends. All clients must get the same size. If the target can resize volumes,
 a volume then shrinks and grows back, and no old data may return.
-Guards: size-rounded-down, size-rounded-up, oob-past-end, last-block-overrun, grow-exposes-old-data.
+Guards: size-rounded-down, size-rounded-up, last-block-overrun, grow-exposes-old-data.
+Related: oob-past-end.
 """
 
 from errno import ENOSPC

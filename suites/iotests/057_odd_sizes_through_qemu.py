@@ -2,7 +2,8 @@
 
 How: sizes of k * 4096 plus 1, 511, 512, 513 and 4095 bytes, rounded to the minimum block, with data
 in the last partial block only. The data is copied out sparsely, and into another volume.
-Guards: sparse-tail-dropped, size-rounded-down, status-unaligned-eof, last-block-overrun.
+Guards: size-rounded-down, last-block-overrun.
+Related: sparse-tail-dropped, status-unaligned-eof.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,7 @@
 How: writes at 0, on both sides of 2^31 and at the end. All of it is read by a second open and
 verified. The sizes are multiples of the unit in which the target makes volumes. If it makes none of
 2 GiB, a smaller power of two is used.
-Guards: offset-32bit-wrap, size-int-overflow.
+Related: offset-32bit-wrap, size-int-overflow.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: different stamps at X and X + 4 GiB, written in both orders, and single requests across 4 GiB.
 If the target makes no such volume, a smaller power of two takes the place of 4 GiB.
-Guards: offset-32bit-wrap, size-int-overflow.
+Guards: offset-32bit-wrap.
+Related: size-int-overflow.
 """
 
 from qbdcheck.kit import case

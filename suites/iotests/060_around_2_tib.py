@@ -2,7 +2,8 @@
 
 How: stamps on both sides of 2^41 bytes and at the alias of each near 0, written and zeroed. If the
 target makes no such volume, the largest power of two that it makes takes the place of 2^41.
-Guards: offset-32bit-wrap, sector-unit-mismatch, size-int-overflow.
+Guards: offset-32bit-wrap, size-int-overflow.
+Related: sector-unit-mismatch.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: a prefilled volume grows in steps that end inside and at the edge of blocks. The new space is
 read, then written at both of its ends.
-Guards: grow-exposes-old-data, resize-not-notified, resize-false-success, previous-tenant-data.
+Guards: resize-not-notified, resize-false-success.
+Related: grow-exposes-old-data, previous-tenant-data.
 """
 
 from qbdcheck.kit import case

@@ -1,7 +1,8 @@
 """This case checks that data cut off by shrinking does not come back when the volume grows again.
 
 How: a prefilled volume shrinks to odd sizes and grows back. Everything behind the cut must be zero.
-Guards: grow-exposes-old-data, previous-tenant-data, resize-false-success.
+Guards: grow-exposes-old-data, resize-false-success.
+Related: previous-tenant-data.
 """
 
 from qbdcheck.kit import case

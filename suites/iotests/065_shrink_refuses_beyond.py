@@ -1,7 +1,8 @@
 """This case checks that after shrinking nothing behind the new end can be read or written.
 
 How: a raw client tries right behind the new end and at the old one. What is left must be untouched.
-Guards: oob-past-end, resize-not-notified, size-change-across-reconnect.
+Guards: resize-not-notified, size-change-across-reconnect.
+Related: oob-past-end.
 """
 
 from qbdcheck.kit import NotRun, case

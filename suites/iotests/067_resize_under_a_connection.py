@@ -2,7 +2,7 @@
 
 How: the volume grows and shrinks while a client is connected. Requests inside both sizes must work,
 those behind the new end must fail, and what is left must be intact.
-Guards: resize-not-notified, geometry-change-stale-buffer, oob-past-end, resize-during-copy.
+Related: resize-not-notified, geometry-change-stale-buffer, oob-past-end, resize-during-copy.
 """
 
 from qbdcheck.kit import NotRun, SetupError, case

@@ -2,7 +2,8 @@
 
 How: 24 sizes from the seed, up and down, not aligned to blocks, with writes at the old and new
 ends.
-Guards: grow-exposes-old-data, resize-false-success, map-entry-shifted.
+Guards: grow-exposes-old-data, resize-false-success.
+Related: map-entry-shifted.
 """
 
 from qbdcheck.kit import case

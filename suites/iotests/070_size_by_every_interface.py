@@ -2,7 +2,8 @@
 
 How: sizes whose bytes differ. They are read from qemu-img info, measure and map, from a node in
 qemu-storage-daemon, from its export, and from the NBD handshake.
-Guards: size-rounded-down, config-byteswapped, size-int-overflow.
+Guards: size-rounded-down, config-byteswapped.
+Related: size-int-overflow.
 """
 
 from qbdcheck.kit import case

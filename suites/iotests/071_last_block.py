@@ -3,7 +3,8 @@
 How: volumes that end inside a 4 KiB block, as far as the target makes such sizes. Reads, writes,
 zeroes and discards end exactly at the end. One that ends behind it must fail and must not grow the
 volume.
-Guards: last-block-overrun, oob-past-end, size-rounded-up, status-unaligned-eof.
+Guards: last-block-overrun.
+Related: oob-past-end, size-rounded-up, status-unaligned-eof.
 """
 
 from qbdcheck.kit import ProgramError, case

@@ -1,7 +1,8 @@
 """This case checks that zero detection never drops a tail that is not zero.
 
 How: zeroes with one non-zero byte at the end of a write, of many lengths, written by qemu-io.
-Guards: sparse-tail-dropped, alloc-map-rounding-reads-zero.
+Guards: sparse-tail-dropped.
+Related: alloc-map-rounding-reads-zero.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,8 @@
 How: stamps at block 0 and at its alias for each power. Each command goes to the aliases, and block
 0 must not change; then the other way round. If the target makes no such volume, the powers below
 its largest size are used.
-Guards: offset-32bit-wrap, wrong-volume-or-lun.
+Guards: offset-32bit-wrap.
+Related: wrong-volume-or-lun.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,8 @@
 How: all data is rewritten after a snapshot. Then parts are discarded: whole blocks, some sectors
 (rounded to the minimum block), and more than was ever allocated at once. Each sector must be as it
 was last written, or zero.
-Guards: discard-exposes-backing, previous-tenant-data, stale-replica-after-failover.
+Guards: discard-exposes-backing.
+Related: previous-tenant-data, stale-replica-after-failover.
 """
 
 from qbdcheck.kit import case

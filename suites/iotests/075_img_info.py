@@ -2,7 +2,8 @@
 
 How: volumes of several sizes that the target makes exactly, queried as JSON. Then an image on a
 volume, queried as text: it must report the size of the image, not that of the volume.
-Guards: size-rounded-down, size-rounded-up, config-byteswapped.
+Guards: size-rounded-down, config-byteswapped.
+Related: size-rounded-up.
 """
 
 from qbdcheck.kit import case

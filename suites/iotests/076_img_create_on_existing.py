@@ -2,7 +2,7 @@
 
 How: over NBD nothing is created. QEMU opens the volume, zeroes its first sector, and must leave all
 others as they are. A volume that is too small is refused; the error text is in the golden.
-Guards: discard-overreach, resize-false-success, previous-tenant-data.
+Related: discard-overreach, resize-false-success, previous-tenant-data.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: a qcow2 image is created on a prefilled volume. No old stamp may be visible: not before the
 first write, and not around small writes that copy the rest of their cluster.
-Guards: false-zero-init, previous-tenant-data, grow-exposes-old-data.
+Related: false-zero-init, previous-tenant-data, grow-exposes-old-data.
 """
 
 from oracles.shadow import Shadow

@@ -2,7 +2,8 @@
 
 How: convert relies on the block status of the volume and reads only what it reports as data. The
 copy is compared with what was written, not with the volume.
-Guards: status-hole-over-dirty, extents-unsorted, malformed-extents, discard-overreach.
+Guards: extents-unsorted.
+Related: status-hole-over-dirty, malformed-extents, discard-overreach.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: the source is mostly holes, which convert zeroes on the target. If the volume does not really
 zero, or zeroes the wrong place, an old stamp stays and names itself.
-Guards: write-zeroes-noop, zero-via-nondeterministic-discard, false-zero-init, discard-overreach.
+Guards: write-zeroes-noop, zero-via-nondeterministic-discard.
+Related: false-zero-init, discard-overreach.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: a file of stamps with a hole goes onto a prefilled volume, once as raw and once as qcow2. If
 QEMU wrongly assumes that a created target is zero, old data stays in the hole.
-Guards: false-zero-init, zero-flags-lost, phantom-write.
+Guards: phantom-write.
+Related: false-zero-init, zero-flags-lost.
 """
 
 from qbdcheck.kit import case

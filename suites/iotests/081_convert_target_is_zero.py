@@ -3,7 +3,8 @@
 How: on a volume that was never written the result is the source. On a volume with data, convert
 must not touch the data at the holes of the source, because the option promises that the target is
 zero.
-Guards: false-zero-init, discard-overreach, misdirected-write.
+Guards: false-zero-init.
+Related: discard-overreach, misdirected-write.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: `convert -m 16 -W` keeps sixteen requests in flight and lets them complete in any order. It
 copies from the volume to a file, from the file to another volume, and between the two volumes.
-Guards: shared-cursor-race, thin-alloc-toctou, overlap-deadlock, async-error-ignored.
+Related: shared-cursor-race, thin-alloc-toctou, overlap-deadlock, async-error-ignored.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: data that compresses well, badly and not at all, with zlib and zstd, is written by `convert -c`
 onto the volume and read through it. Then parts next to compressed clusters are overwritten.
-Guards: unaligned-offset-rounded, short-read-resume-offset, torn-write.
+Guards: unaligned-offset-rounded, short-read-resume-offset.
+Related: torn-write.
 """
 
 from oracles.shadow import Shadow

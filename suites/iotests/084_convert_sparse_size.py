@@ -3,7 +3,7 @@
 How: short and long runs of zeroes between stamps. With -S 0 the file has no hole. With larger
 sizes, shorter runs of zeroes are copied and longer ones are left out. The bytes are the same each
 time.
-Guards: sparse-tail-dropped, status-hole-over-dirty, alloc-map-rounding-reads-zero.
+Related: sparse-tail-dropped, status-hole-over-dirty, alloc-map-rounding-reads-zero.
 """
 
 from qbdcheck.kit import case

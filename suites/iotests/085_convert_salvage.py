@@ -2,7 +2,7 @@
 
 How: QEMU's blkdebug above the volume fails the reads of one sector. Without --salvage convert must
 fail with an error. With it everything else is copied, and the unreadable block becomes zeroes.
-Guards: async-error-ignored, missing-object-zero-fill, error-kills-connection.
+Related: async-error-ignored, missing-object-zero-fill, error-kills-connection.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: three volumes of odd numbers of sectors become one file and one volume. Each stamp names its
 volume and sector.
-Guards: extent-boundary-misroute, wrong-volume-or-lun, cross-connection-state.
+Guards: extent-boundary-misroute.
+Related: wrong-volume-or-lun, cross-connection-state.
 """
 
 from qbdcheck.kit import case

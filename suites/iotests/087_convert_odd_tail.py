@@ -2,7 +2,8 @@
 
 How: volumes that end 1, 511 and 513 bytes behind a sector (rounded to the minimum block), with data
 in the very last byte and zeroes before it, are copied with convert and dd.
-Guards: sparse-tail-dropped, size-rounded-down, status-unaligned-eof, last-block-overrun.
+Guards: size-rounded-down, last-block-overrun.
+Related: sparse-tail-dropped, status-unaligned-eof.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: a changed copy of a volume is converted to a qcow2 overlay on another volume, with the first
 volume as its backing file. The overlay must be smaller than the whole, and read like the copy.
-Guards: status-hole-over-dirty, clone-copyup-lost, discard-exposes-backing.
+Related: status-hole-over-dirty, clone-copyup-lost, discard-exposes-backing.
 """
 
 from qbdcheck.kit import case

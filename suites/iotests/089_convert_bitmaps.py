@@ -2,7 +2,8 @@
 
 How: an image with two bitmaps, one of them disabled, is copied to another volume. Names, flags and
 granularity must be there, and the data.
-Guards: incremental-misses-hole, close-error-lost.
+Guards: close-error-lost.
+Related: incremental-misses-hole.
 """
 
 from qbdcheck.kit import case

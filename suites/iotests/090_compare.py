@@ -4,7 +4,8 @@ difference.
 How: a volume is compared with copies: unchanged, with one byte changed in the middle and at the
 end, with zeroes in place of a hole, and with a longer copy that ends in zeroes; the last also with
 -s (strict).
-Guards: size-rounded-down, malformed-extents, short-read-resume-offset.
+Guards: short-read-resume-offset.
+Related: size-rounded-down, malformed-extents.
 """
 
 from qbdcheck.kit import case

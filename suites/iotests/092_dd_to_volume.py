@@ -2,7 +2,8 @@
 
 How: a file of stamps is written onto a prefilled volume with several block sizes. What is behind
 the end of the file must stay.
-Guards: phantom-write, misdirected-write, torn-write, last-block-overrun.
+Guards: phantom-write, misdirected-write, last-block-overrun.
+Related: torn-write.
 """
 
 from qbdcheck.kit import case

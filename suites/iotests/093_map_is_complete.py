@@ -2,7 +2,8 @@
 
 How: data, zeroes and stamps over them, aligned and unaligned. The map must be in order and
 complete, and each of its zero extents must be zero according to what was written.
-Guards: status-hole-over-dirty, extents-unsorted, malformed-extents, status-unaligned-eof.
+Guards: extents-unsorted.
+Related: status-hole-over-dirty, malformed-extents, status-unaligned-eof.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: for a full volume the numbers are known. With holes they may differ between targets, but an
 image made on a volume of just the required size must fit and be correct.
-Guards: status-hole-over-dirty, size-rounded-down, last-block-overrun.
+Guards: last-block-overrun.
+Related: status-hole-over-dirty, size-rounded-down.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: the image grows, is written beyond the old end, is refused a shrink without --shrink, shrinks,
 and grows again. What was cut off must not come back. (Within a cluster it does: docs/findings.md.)
-Guards: grow-exposes-old-data, resize-false-success, size-int-overflow.
+Related: grow-exposes-old-data, resize-false-success, size-int-overflow.
 """
 
 from qbdcheck.kit import case

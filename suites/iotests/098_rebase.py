@@ -2,7 +2,7 @@
 
 How: a chain of three on three volumes. The top is rebased onto the base, past the middle, and then
 onto nothing. Each time it must read as before, and not need the volume that it left.
-Guards: clone-copyup-lost, status-hole-over-dirty, discard-exposes-backing.
+Related: clone-copyup-lost, status-hole-over-dirty, discard-exposes-backing.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,7 @@
 How: an overlay is pointed at another volume: its own clusters stay, and the rest reads like the new
 base. Then it has no backing file, and the rest reads as zeroes. A name that does not exist is
 accepted too.
-Guards: clone-copyup-lost, wrong-volume-or-lun, missing-object-zero-fill.
+Related: clone-copyup-lost, wrong-volume-or-lun, missing-object-zero-fill.
 """
 
 from qbdcheck.kit import case

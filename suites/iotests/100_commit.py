@@ -2,7 +2,8 @@
 
 How: an overlay with data and zeroes is committed into its base volume. The base and the emptied
 overlay must read as the overlay did before. With -d the overlay keeps its clusters.
-Guards: phantom-write, status-hole-over-dirty, write-zeroes-noop, close-error-lost.
+Guards: phantom-write, write-zeroes-noop, close-error-lost.
+Related: status-hole-over-dirty.
 """
 
 from qbdcheck.kit import case

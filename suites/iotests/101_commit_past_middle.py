@@ -2,7 +2,8 @@
 
 How: each layer has data that hides the layers below, and data that does not. The top is committed
 into the base, past the middle. The base must read as the top did.
-Guards: clone-copyup-lost, phantom-write, wrong-volume-or-lun.
+Guards: phantom-write.
+Related: clone-copyup-lost, wrong-volume-or-lun.
 """
 
 from itertools import pairwise

@@ -2,7 +2,7 @@
 
 How: three snapshots are created and listed, each is applied, and the middle one is deleted. Each
 time the image is compared with what it contained at that time.
-Guards: snapshot-not-point-in-time, snapshot-delete-shared-block, snapshot-map-under-io.
+Related: snapshot-not-point-in-time, snapshot-delete-shared-block, snapshot-map-under-io.
 """
 
 import copy

@@ -2,7 +2,8 @@
 
 How: each step of `qemu-img bitmap` on an image, and the list of bitmaps after it. One write between
 two steps gives a merge something to merge. The data must not change.
-Guards: incremental-misses-hole, close-error-lost, discard-not-tracked.
+Guards: close-error-lost.
+Related: incremental-misses-hole, discard-not-tracked.
 """
 
 from qbdcheck.kit import case

@@ -5,8 +5,8 @@ is the same again, with or without FUA, in it, around it, directly before or beh
 end, one unit away. Some come in pieces. The contents are stamps, zeroes, runs, and blocks that
 resemble each other. After each change one of the connections reads the 64 KiB units around it.
 Guards: double-discard-frees-twice, combined-writes-invisible, discard-counted-twice,
-zero-tail-wrong-end, zero-tail-not-stored, run-length-wraps, discard-drops-dirty-line,
-copy-in-words.
+zero-tail-wrong-end, discard-drops-dirty-line, copy-in-words.
+Related: zero-tail-not-stored, run-length-wraps.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,8 @@ nothing.
 
 How: reads and writes with several depths, sizes, steps and flush intervals. Afterwards each sector
 contains the pattern if a request covered it, and its old data otherwise.
-Guards: misdirected-write, shared-cursor-race, thin-alloc-toctou, overlap-deadlock.
+Guards: misdirected-write.
+Related: shared-cursor-race, thin-alloc-toctou, overlap-deadlock.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,8 @@
 How: random changes that have to do with each other around the end of a volume, mostly not flushed;
 then it grows or shrinks by a sector, a few blocks, a unit or more; then changes across the old end.
 After each resize a new connection reads everything: old data, and zeroes where the volume grew.
-Guards: grow-drops-dirty-tail, straddle-old-end, shrink-keeps-part-unit.
+Guards: grow-drops-dirty-tail, straddle-old-end.
+Related: shrink-keeps-part-unit.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,8 @@
 How: the version changes to the old one of qcow2 and back, lazy refcounts go on and off, and
 refcounts change their width, with data and zero clusters in place. What cannot be changed is
 refused.
-Guards: map-entry-shifted, zero-flags-lost, phantom-write.
+Guards: map-entry-shifted, phantom-write.
+Related: zero-flags-lost.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: parts of an overlay are read through the copy-on-read filter, also around data of its own. Then
 its backing file is removed. What was read must still be there, and the rest must read as zeroes.
-Guards: iov-offset-ignored, last-block-overrun, clone-copyup-lost.
+Guards: last-block-overrun.
+Related: iov-offset-ignored, clone-copyup-lost.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: raw, qcow2 on it, and qcow2 on that, each on a volume of its own. Formats, sizes and order of
 the layers are compared. Then the chain becomes a loop, which QEMU must refuse.
-Guards: wrong-volume-or-lun, size-rounded-down.
+Related: wrong-volume-or-lun, size-rounded-down.
 """
 
 from itertools import pairwise

@@ -3,7 +3,7 @@
 How: a snapshot shares zero clusters with the image, and amend to compat=0.10 has to turn them into
 data. QEMU 7.2 leaves them marked as not shared (docs/findings.md), which check finds and repairs.
 After that no write to the image may reach the snapshot.
-Guards: snapshot-delete-shared-block, snapshot-not-point-in-time, zero-flags-lost.
+Related: snapshot-delete-shared-block, snapshot-not-point-in-time, zero-flags-lost.
 """
 
 import copy

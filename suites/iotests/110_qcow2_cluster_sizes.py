@@ -2,7 +2,8 @@
 
 How: clusters of 512 bytes, 4 KiB, 64 KiB and 2 MiB. Data is written within, across and at the ends
 of clusters, read back after reopening, and checked.
-Guards: unaligned-offset-rounded, map-entry-shifted, misdirected-write, last-block-overrun.
+Guards: unaligned-offset-rounded, map-entry-shifted, misdirected-write.
+Related: last-block-overrun.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: with extended L2 entries, clusters of 128 KiB have 32 subclusters of 4 KiB. Single subclusters
 are written, zeroed and discarded above a backing volume. Their neighbours must stay as they were.
-Guards: alloc-map-rounding-reads-zero, discard-exposes-backing, zero-flags-lost, map-entry-shifted.
+Guards: map-entry-shifted.
+Related: alloc-map-rounding-reads-zero, discard-exposes-backing, zero-flags-lost.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: qemu-io is killed after a flush, which leaves stale refcounts on the volume. QEMU must detect
 that, repair them when it opens the image again, and have all that was flushed.
-Guards: flush-noop, close-drops-dirty, destage-reorder, map-entry-shifted.
+Guards: map-entry-shifted.
+Related: flush-noop, close-drops-dirty, destage-reorder.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,8 @@
 How: images with refcounts of 1 to 64 bits are written, rewritten, discarded and checked. With 1 bit
 there can be no snapshot, with 2 bits two. Further ones are refused and leave no more than a leaked
 cluster, which check repairs.
-Guards: snapshot-delete-shared-block, map-entry-shifted, config-byteswapped.
+Guards: map-entry-shifted, config-byteswapped.
+Related: snapshot-delete-shared-block.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: the metadata is on one volume and the raw data on another. At any time the second volume alone
 must contain the guest's data at the guest's offsets, and so must the image, also after reopening.
-Guards: flush-one-child-only, wrong-volume-or-lun, misdirected-write.
+Related: flush-one-child-only, wrong-volume-or-lun, misdirected-write.
 """
 
 from qbdcheck.kit import case

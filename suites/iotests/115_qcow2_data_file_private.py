@@ -2,7 +2,8 @@
 
 How: without data_file_raw QEMU chooses the place of each cluster. A snapshot and a rewrite make it
 move data. The image must read as written, before and after the snapshot is applied.
-Guards: snapshot-delete-shared-block, flush-one-child-only, extent-boundary-misroute.
+Guards: extent-boundary-misroute.
+Related: snapshot-delete-shared-block, flush-one-child-only.
 """
 
 import copy

@@ -3,7 +3,8 @@
 How: compressed clusters share sectors of the volume. They are written one by one with zlib and
 zstd. Then one is overwritten in part, one is zeroed and one is discarded. The others must read as
 before.
-Guards: unaligned-offset-rounded, torn-write, discard-overreach.
+Guards: unaligned-offset-rounded.
+Related: torn-write, discard-overreach.
 """
 
 from qbdcheck.kit import case

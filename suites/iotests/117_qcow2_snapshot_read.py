@@ -2,7 +2,7 @@
 
 How: convert reads snapshots by name and by id. Each must contain the data of its time, although
 clusters were rewritten, zeroed and discarded, and the image was resized.
-Guards: snapshot-not-point-in-time, snapshot-delete-shared-block, grow-exposes-old-data.
+Related: snapshot-not-point-in-time, snapshot-delete-shared-block, grow-exposes-old-data.
 """
 
 import copy

@@ -2,7 +2,7 @@
 
 How: each layer has data next to, across and above that of the others, aligned to clusters and not.
 Every write to the top copies the rest of its cluster from below. The lower volumes must not change.
-Guards: clone-copyup-lost, iov-offset-ignored, wrong-volume-or-lun, status-hole-over-dirty.
+Related: clone-copyup-lost, iov-offset-ignored, wrong-volume-or-lun, status-hole-over-dirty.
 """
 
 from itertools import pairwise

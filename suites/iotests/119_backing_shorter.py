@@ -2,7 +2,8 @@
 
 How: the backing volume ends within a cluster of the overlay. Reads and writes go across that end,
 and the overlay grows further. No old data of the volumes may be visible.
-Guards: grow-exposes-old-data, last-block-overrun, oob-past-end, previous-tenant-data.
+Guards: last-block-overrun.
+Related: grow-exposes-old-data, oob-past-end, previous-tenant-data.
 """
 
 from qbdcheck.kit import case

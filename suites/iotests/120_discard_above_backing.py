@@ -2,7 +2,7 @@
 
 How: written, partly written and never written clusters of an overlay are discarded. Whole clusters
 must then read as zeroes, never as what the backing volume contains.
-Guards: discard-exposes-backing, discard-overreach, zero-unmap-not-durable.
+Related: discard-exposes-backing, discard-overreach, zero-unmap-not-durable.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,8 @@
 How: with metadata, falloc and full preallocation every cluster has its place from the start, and
 the volume had stamps there. convert must zero what it does not copy, though the image is new. (An
 image that is only created does show the old data: docs/findings.md.)
-Guards: false-zero-init, previous-tenant-data, write-zeroes-noop, status-hole-over-dirty.
+Guards: write-zeroes-noop.
+Related: false-zero-init, previous-tenant-data, status-hole-over-dirty.
 """
 
 import re

@@ -3,7 +3,8 @@
 How: a sparse file of stamps is converted onto a prefilled volume in each format that QEMU can make
 over the target's protocol. The others are reported as not run. VPC and Parallels do not clear a
 block when they allocate it (docs/findings.md), so these get an empty volume.
-Guards: false-zero-init, map-entry-shifted, size-rounded-up, previous-tenant-data.
+Guards: false-zero-init, map-entry-shifted.
+Related: size-rounded-up, previous-tenant-data.
 """
 
 from oracles.shadow import Shadow

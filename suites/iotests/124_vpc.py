@@ -3,7 +3,8 @@
 How: a dynamic image allocates blocks of 2 MiB with bitmaps of sectors, in an odd order. Then a
 fixed image is made on a volume that ends right behind its footer. Both are read back after
 reopening.
-Guards: map-entry-shifted, size-rounded-down, last-block-overrun.
+Guards: size-rounded-down, last-block-overrun.
+Related: map-entry-shifted.
 """
 
 from oracles.shadow import Shadow

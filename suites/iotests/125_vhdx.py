@@ -2,7 +2,8 @@
 
 How: QEMU creates a full image in a file. The image is copied onto a volume of its size, because a
 volume does not grow while most formats do. There it is read, overwritten at odd places and checked.
-Guards: map-entry-shifted, unaligned-offset-rounded, last-block-overrun, phantom-write.
+Guards: map-entry-shifted, unaligned-offset-rounded, phantom-write.
+Related: last-block-overrun.
 """
 
 from qbdcheck.kit import case

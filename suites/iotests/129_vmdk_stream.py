@@ -2,7 +2,8 @@
 
 How: QEMU writes such an image into a file. On a volume it must read like its source, with data that
 does and does not compress, holes, and zeroes at its end.
-Guards: short-read-resume-offset, unaligned-offset-rounded, size-rounded-down.
+Guards: unaligned-offset-rounded, size-rounded-down.
+Related: short-read-resume-offset.
 """
 
 from qbdcheck.kit import case

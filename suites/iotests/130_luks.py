@@ -2,7 +2,8 @@
 
 How: stamped data is written and read back after reopening. No stamp may be on the volume itself.
 Without the right key QEMU must refuse to open the image.
-Guards: unaligned-offset-rounded, iov-offset-ignored, phantom-write.
+Guards: iov-offset-ignored.
+Related: unaligned-offset-rounded, phantom-write.
 """
 
 from oracles.shadow import Shadow

@@ -2,7 +2,8 @@
 
 How: windows that tile a volume are written, zeroed and discarded up to their ends. Nothing outside
 may change, and a request behind the end of a window is refused.
-Guards: oob-past-end, misdirected-write, last-block-overrun, discard-overreach.
+Guards: last-block-overrun, discard-overreach.
+Related: oob-past-end, misdirected-write.
 """
 
 from oracles.shadow import Shadow

@@ -2,7 +2,8 @@
 
 How: two exports of neighbouring parts of a volume. Each client must see only its own data, and the
 volume must contain both in the end.
-Guards: cross-connection-state, shared-cursor-race, extent-boundary-misroute.
+Guards: extent-boundary-misroute.
+Related: cross-connection-state, shared-cursor-race.
 """
 
 from oracles.shadow import Shadow

@@ -2,7 +2,8 @@
 
 How: an image has a bitmap. It is opened several times, one after the other, and written, zeroed and
 discarded. Then the bitmap is exported over NBD. It must cover every change, and only that.
-Guards: incremental-misses-hole, discard-not-tracked, close-error-lost.
+Guards: close-error-lost.
+Related: incremental-misses-hole, discard-not-tracked.
 """
 
 from qbdcheck.kit import case

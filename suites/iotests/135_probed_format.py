@@ -2,7 +2,8 @@
 
 How: a guest writes a qcow2 header that names a file of the host as its backing file. Opened as raw,
 the volume returns the header as data. If raw is only probed, QEMU refuses to write a header.
-Guards: format-probe-escape, previous-tenant-data.
+Guards: format-probe-escape.
+Related: previous-tenant-data.
 """
 
 from qbdcheck.kit import IoFailed, case

@@ -2,7 +2,8 @@
 
 How: single fields of a qcow2 header are overwritten on the volume. QEMU must report what is wrong
 and not change the volume. With the field restored the image must be as it was.
-Guards: size-int-overflow, negative-size, config-byteswapped.
+Guards: negative-size, config-byteswapped.
+Related: size-int-overflow.
 """
 
 from qbdcheck.kit import case

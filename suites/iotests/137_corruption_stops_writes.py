@@ -3,7 +3,8 @@ readable.
 
 How: an entry of the L2 table on the volume is pointed at the L1 table. A write there must fail and
 mark the image corrupt. From then on it opens only for reading, and other data must be right.
-Guards: map-entry-shifted, misdirected-write, async-error-ignored.
+Guards: map-entry-shifted, misdirected-write.
+Related: async-error-ignored.
 """
 
 from qbdcheck.kit import IoFailed, ProgramError, case

@@ -2,7 +2,7 @@
 
 How: clusters of an image are discarded with discard=unmap and with discard=ignore. The data of all
 other clusters and the metadata must stay, also when the clusters are used again.
-Guards: discard-overreach, discard-not-tracked, thin-alloc-toctou.
+Related: discard-overreach, discard-not-tracked, thin-alloc-toctou.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,8 @@
 How: the mirror is throttled at its start while writes through an NBD export go to copied and
 uncopied parts. More writes are in flight while it runs, and again while it is completed. The job's
 progress must show that they came in time. The target's old data must be gone.
-Guards: late-request-after-quiesce, false-zero-init, rebuild-granularity-mismatch, phantom-write.
+Guards: phantom-write.
+Related: late-request-after-quiesce, false-zero-init, rebuild-granularity-mismatch.
 """
 
 from qbdcheck.kit import case

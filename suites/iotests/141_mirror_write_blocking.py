@@ -3,7 +3,8 @@ once.
 
 How: writes through an export go far beyond the position of the throttled copy. The daemon is
 killed: source and copy must both contain them. A second mirror is completed with writes in flight.
-Guards: phantom-write, rebuild-granularity-mismatch, late-request-after-quiesce.
+Guards: phantom-write.
+Related: rebuild-granularity-mismatch, late-request-after-quiesce.
 """
 
 from qbdcheck.kit import case

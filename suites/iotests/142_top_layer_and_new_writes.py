@@ -3,7 +3,8 @@
 How: an overlay over the disk. sync=top (mirror and backup) gives a copy that reads like the source
 with the same backing, and contains nothing of the backing. sync=none contains only what was written
 during the job.
-Guards: clone-copyup-lost, false-zero-init, wrong-volume-or-lun.
+Guards: false-zero-init.
+Related: clone-copyup-lost, wrong-volume-or-lun.
 """
 
 from qbdcheck.kit import case

@@ -2,8 +2,8 @@
 
 How: the source has holes (never written, zeroed, discarded) where the prefilled target has stamps.
 Both jobs run in turn, and each copy is compared byte for byte. Zeroes must read as zeroes.
-Guards: false-zero-init, status-hole-over-dirty, zero-via-nondeterministic-discard,
-write-zeroes-noop.
+Guards: false-zero-init, zero-via-nondeterministic-discard, write-zeroes-noop.
+Related: status-hole-over-dirty.
 """
 
 from qbdcheck.kit import case

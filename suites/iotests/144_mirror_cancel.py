@@ -4,7 +4,7 @@ ready.
 How: one mirror is cancelled in the middle, one by force when it is ready, and one without force
 when it is ready, with writes before it. Each time the export must continue with the source.
 Only the last leaves an exact copy.
-Guards: late-request-after-quiesce, wrong-volume-or-lun.
+Related: late-request-after-quiesce, wrong-volume-or-lun.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: sizes one sector less or more than chunks, granularities of 64 KiB and 1 MiB. Data is written
 into the last sector while the job runs, and again when it is ready.
-Guards: sparse-tail-dropped, last-block-overrun, rebuild-granularity-mismatch, size-rounded-down.
+Guards: last-block-overrun, size-rounded-down.
+Related: sparse-tail-dropped, rebuild-granularity-mismatch.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: the job is throttled at its start. Stamps, zeroes and discards through an export then go to
 parts that it has not reached. The copy must contain the old contents, the disk the new ones.
-Guards: snapshot-not-point-in-time, discard-not-tracked, snapshot-map-under-io, clone-copyup-lost.
+Related: snapshot-not-point-in-time, discard-not-tracked, snapshot-map-under-io, clone-copyup-lost.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,7 @@ rounds.
 
 How: writes, zeroes, sub-cluster writes and discards between the rounds, and writes during them.
 Each increment copies onto the same copy, and only what the bitmap names: its size is compared too.
-Guards: incremental-misses-hole, discard-not-tracked, rebuild-granularity-mismatch.
+Related: incremental-misses-hole, discard-not-tracked, rebuild-granularity-mismatch.
 """
 
 from qbdcheck.kit import case

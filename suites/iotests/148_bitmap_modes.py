@@ -2,7 +2,7 @@
 
 How: on-success, always and never. For each mode one job ends and one is cancelled half-way, with
 writes while it runs. One more job must then complete the copy by the bitmap alone.
-Guards: incremental-misses-hole, snapshot-map-under-io.
+Related: incremental-misses-hole, snapshot-map-under-io.
 """
 
 from qbdcheck.kit import case

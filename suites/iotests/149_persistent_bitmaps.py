@@ -2,7 +2,8 @@
 
 How: a qcow2 image with two persistent bitmaps, one of them disabled, is written to, closed, opened
 by another daemon, and written to again. An incremental backup must then complete the copy.
-Guards: incremental-misses-hole, close-drops-dirty, map-entry-shifted.
+Guards: map-entry-shifted.
+Related: incremental-misses-hole, close-drops-dirty.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,7 @@
 How: bitmaps of 4 KiB and 64 KiB on one disk are exported as qemu:dirty-bitmap contexts. nbdinfo's
 map of each must cover what was written, zeroed and discarded, rounded to its granularity, and
 nothing else.
-Guards: incremental-misses-hole, discard-not-tracked, extents-unsorted.
+Related: incremental-misses-hole, discard-not-tracked, extents-unsorted.
 """
 
 import json

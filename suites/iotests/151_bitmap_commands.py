@@ -3,7 +3,7 @@ granularity.
 
 How: three bitmaps record different writes. The golden contains their counts after each command. The
 merged one then drives a backup, after which the copy must equal the disk.
-Guards: incremental-misses-hole, alloc-map-rounding-reads-zero.
+Related: incremental-misses-hole, alloc-map-rounding-reads-zero.
 """
 
 from qbdcheck.kit import case

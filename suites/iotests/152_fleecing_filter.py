@@ -2,7 +2,7 @@
 
 How: the filter saves old data to a second volume. A snapshot-access export is read while stamps are
 written over every part, sub-cluster and straddling, with reads in between and at the end.
-Guards: snapshot-not-point-in-time, clone-copyup-lost, snapshot-map-under-io, misdirected-write.
+Related: snapshot-not-point-in-time, clone-copyup-lost, snapshot-map-under-io, misdirected-write.
 """
 
 from copy import deepcopy

@@ -3,7 +3,8 @@
 How: write-zeroes (with and without unmap) and discards under a copy-before-write filter. The past
 is read cluster by cluster, because QEMU 7.2 gets larger reads wrong:
 docs/findings.md#qemu-snapshot-access-zeroes.
-Guards: discard-not-tracked, snapshot-not-point-in-time, status-hole-over-dirty.
+Guards: status-hole-over-dirty.
+Related: discard-not-tracked, snapshot-not-point-in-time.
 """
 
 from copy import deepcopy

@@ -3,7 +3,7 @@
 How: the classic fleecing scheme: an overlay has the live disk as its backing, and a backup job
 saves old data there before each write. The overlay's export is read throughout and must never
 change.
-Guards: snapshot-not-point-in-time, discard-not-tracked, snapshot-map-under-io.
+Related: snapshot-not-point-in-time, discard-not-tracked, snapshot-map-under-io.
 """
 
 from copy import deepcopy

@@ -3,7 +3,7 @@ disk.
 
 How: an overlay in a file over the disk is written through an export before, during and after the
 commit, with requests in flight. At its end the export must write to the disk itself.
-Guards: late-request-after-quiesce, clone-copyup-lost, discard-exposes-backing.
+Related: late-request-after-quiesce, clone-copyup-lost, discard-exposes-backing.
 """
 
 from qbdcheck.kit import case

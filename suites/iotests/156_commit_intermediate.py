@@ -4,7 +4,7 @@ sees.
 How: the disk is the base of two middle layers and a top. The middle layers are committed into the
 base while the top is written to. The guest must read the same data, and the disk must contain base
 and middle without the top.
-Guards: clone-copyup-lost, wrong-volume-or-lun, discard-exposes-backing.
+Related: clone-copyup-lost, wrong-volume-or-lun, discard-exposes-backing.
 """
 
 from copy import deepcopy

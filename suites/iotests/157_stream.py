@@ -2,7 +2,7 @@
 
 How: once the whole chain is streamed, and once only down to a base. Writes during the job must not
 be undone by what is streamed. Afterwards the overlay alone, without the disk, must read the same.
-Guards: clone-copyup-lost, late-request-after-quiesce, status-hole-over-dirty.
+Related: clone-copyup-lost, late-request-after-quiesce, status-hole-over-dirty.
 """
 
 from copy import deepcopy

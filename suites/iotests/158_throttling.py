@@ -3,7 +3,8 @@
 How: 512 KiB go through a group of 2 MiB/s with a burst of a tenth of a second. That must take about
 a quarter of a second, not seconds. With the limit lifted, the rest must not be slow. All data is
 compared.
-Guards: phantom-write, overlap-deadlock, wrong-volume-or-lun.
+Guards: phantom-write.
+Related: overlap-deadlock, wrong-volume-or-lun.
 """
 
 from qbdcheck.kit import case, now_s, work_s

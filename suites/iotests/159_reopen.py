@@ -3,7 +3,7 @@
 How: blockdev-reopen replaces the file below an exported raw node. Each write must be on the volume
 that was below at that moment. Reopens with wrong options are refused (error texts in the golden)
 and change nothing.
-Guards: reopen-different-placement, wrong-volume-or-lun, late-request-after-quiesce.
+Related: reopen-different-placement, wrong-volume-or-lun, late-request-after-quiesce.
 """
 
 from qbdcheck.kit import case

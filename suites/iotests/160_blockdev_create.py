@@ -3,7 +3,7 @@
 How: blockdev-create makes qcow2 images on the prefilled volume: a plain one, one with a data file
 on a second volume, and one of small clusters. Each must read as zeroes first, and then contain what
 is written. The golden contains the refusals.
-Guards: false-zero-init, previous-tenant-data, size-rounded-down.
+Related: false-zero-init, previous-tenant-data, size-rounded-down.
 """
 
 from oracles.shadow import Shadow

@@ -3,7 +3,7 @@
 How: three equal volumes are behind a quorum. What is written must be on all of them. Then one is
 changed directly: the export must still read the right data, and QUORUM_REPORT_BAD must name that
 volume.
-Guards: silent-bit-flip, stale-replica-after-failover, flush-one-child-only.
+Related: silent-bit-flip, stale-replica-after-failover, flush-one-child-only.
 """
 
 from copy import deepcopy

@@ -3,7 +3,8 @@
 How: three raw nodes with offset and size over one protocol node are exported together. Writes,
 zeroes and writes behind the end go through each. Then the whole volume is compared, sector by
 sector.
-Guards: oob-past-end, unaligned-offset-rounded, extent-boundary-misroute, last-block-overrun.
+Guards: unaligned-offset-rounded, extent-boundary-misroute, last-block-overrun.
+Related: oob-past-end.
 """
 
 from qbdcheck.kit import IoFailed, case

@@ -3,7 +3,8 @@
 How: safe removal is refused while a client is connected, and the client continues. Hard removal
 disconnects it: every write acknowledged before must be there. Then the export is gone, and can be
 created again.
-Guards: inflight-hang-on-disconnect, late-request-after-quiesce, connection-slot-leak.
+Guards: inflight-hang-on-disconnect.
+Related: late-request-after-quiesce, connection-slot-leak.
 """
 
 from qbdcheck.kit import ProgramError, QmpFailed, case

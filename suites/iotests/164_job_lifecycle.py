@@ -3,7 +3,7 @@
 How: a throttled backup is paused while the disk is written to, resumed, ended, finalized and
 dismissed by hand. Refused commands are in the golden. The copy must equal the disk at the start of
 the job.
-Guards: late-request-after-quiesce, snapshot-not-point-in-time.
+Related: late-request-after-quiesce, snapshot-not-point-in-time.
 """
 
 from qbdcheck.kit import QmpFailed, case

@@ -2,7 +2,7 @@
 
 How: a mirror and a backup, both throttled. Both sources are written to through exports while both
 jobs run. One is completed while the other continues. Each copy is compared with its own source.
-Guards: wrong-volume-or-lun, cross-connection-state, split-pool-deadlock.
+Related: wrong-volume-or-lun, cross-connection-state, split-pool-deadlock.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,7 @@
 How: block_resize of a qcow2 image is refused while a client's export relies on the size, and done
 between exports. New clients must see the new size, zeroes over old data, and no byte beyond the
 end.
-Guards: resize-not-notified, grow-exposes-old-data, resize-false-success, oob-past-end.
+Related: resize-not-notified, grow-exposes-old-data, resize-false-success, oob-past-end.
 """
 
 from qbdcheck.kit import IoFailed, QmpFailed, case

@@ -3,7 +3,7 @@
 How: backups of two disks and a bitmap start together while both disks are written to. Both copies
 must be of that moment. Transactions whose last action fails must leave bitmaps, jobs and disks as
 before.
-Guards: snapshot-not-point-in-time, snapshot-map-under-io, wrong-volume-or-lun.
+Related: snapshot-not-point-in-time, snapshot-map-under-io, wrong-volume-or-lun.
 """
 
 from qbdcheck.kit import QmpFailed, case

@@ -2,7 +2,7 @@
 
 How: one daemon exports the disk, and a second one exports that export. At the far end there are
 stamps, FUA, zeroes and discards, an error beyond the end, and a map that must not hide data.
-Guards: zero-flags-lost, status-hole-over-dirty, fua-write-ack-early, errno-collapsed.
+Related: zero-flags-lost, status-hole-over-dirty, fua-write-ack-early, errno-collapsed.
 """
 
 from urllib.parse import parse_qs, urlsplit

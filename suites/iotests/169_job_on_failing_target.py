@@ -3,7 +3,8 @@
 How: blkdebug above the copy fails a write once. With on-target-error=report the job must end with
 that error. With stop it must wait, and after block-job-resume the copy must be exact. Writes run
 throughout.
-Guards: async-error-ignored, transient-becomes-fatal, errno-collapsed.
+Guards: transient-becomes-fatal.
+Related: async-error-ignored, errno-collapsed.
 """
 
 from qbdcheck.kit import QmpFailed, case

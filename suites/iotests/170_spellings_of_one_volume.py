@@ -2,7 +2,7 @@
 
 How: the same NBD export as URI, percent-encoded URI, old-style name, nested json:, dotted json: and
 --image-opts. qemu-img info must agree, and stamps written through one name are read through all.
-Guards: wrong-volume-or-lun, handshake-length-off.
+Related: wrong-volume-or-lun, handshake-length-off.
 """
 
 from urllib.parse import parse_qs, urlsplit

@@ -3,7 +3,7 @@
 How: each part of the target's right URI is broken in turn. qemu-img info must fail with exactly the
 text in the golden, and the right URI must still work afterwards. QEMU 9.1 and newer may print a
 line of GLib before it (docs/findings.md, qemu-nbd-uri-without-query).
-Guards: wrong-volume-or-lun, probe-or-abort-kills-server.
+Related: wrong-volume-or-lun, probe-or-abort-kills-server.
 """
 
 from qbdcheck.kit import case

@@ -1,7 +1,7 @@
 """This case checks that a malformed json: name is refused with a message that names the mistake.
 
 How: broken JSON, wrong types, unknown drivers and missing nodes, all with qemu-img info.
-Guards: wrong-volume-or-lun.
+Related: wrong-volume-or-lun.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: a right set of options with one mistake at a time, through json: and through --image-opts. The
 error texts are in the golden. The same set without the mistake must open.
-Guards: wrong-volume-or-lun, size-rounded-up.
+Related: wrong-volume-or-lun, size-rounded-up.
 """
 
 from qbdcheck.kit import case

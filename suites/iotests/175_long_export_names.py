@@ -3,7 +3,7 @@
 How: a storage daemon exports the disk under names of 255, 256, 4095 and 4096 bytes, which are
 prefixes of each other. The disk is written through each. 4097 bytes are refused by client and
 server (error texts in the golden).
-Guards: long-name-smash, acl-prefix-match, handshake-length-off, huge-option-read.
+Related: long-name-smash, acl-prefix-match, handshake-length-off, huge-option-read.
 """
 
 from urllib.parse import parse_qs, urlsplit

@@ -2,7 +2,7 @@
 
 How: two disks have pairs of names that a careless server or client confuses (composed and
 decomposed letters, percent signs, blanks, commas, emoji): as json:, --image-opts and encoded URI.
-Guards: wrong-volume-or-lun, handshake-length-off, long-name-smash.
+Related: wrong-volume-or-lun, handshake-length-off, long-name-smash.
 """
 
 from urllib.parse import parse_qs, quote, urlsplit

@@ -2,7 +2,7 @@
 
 How: qemu-io -r, read-only nodes at either level, and a read-only export. Every kind of write must
 be refused (error texts in the golden) and change nothing. Reads must work.
-Guards: unadvertised-command-executed, wrong-volume-or-lun.
+Related: unadvertised-command-executed, wrong-volume-or-lun.
 """
 
 from qbdcheck.kit import ProgramError, QmpFailed, case

@@ -2,7 +2,7 @@
 
 How: names at the limit of 31 bytes, duplicates, bad characters, and removal of nodes in use. The
 refusals are in the golden. Data must go through the node whose name was given.
-Guards: wrong-volume-or-lun.
+Related: wrong-volume-or-lun.
 """
 
 from qbdcheck.kit import QmpFailed, case

@@ -3,7 +3,7 @@
 How: the golden contains the options of good names and the errors of bad ones. Then a volume is
 created and written through QbdDriver by its qbd: name, read and written by QEMU under its NBD URI,
 and read by QbdDriver again.
-Guards: wrong-volume-or-lun, acl-prefix-match.
+Related: wrong-volume-or-lun, acl-prefix-match.
 """
 
 from threading import Event

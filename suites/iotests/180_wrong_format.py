@@ -2,7 +2,8 @@
 
 How: each format on a volume of plain stamps is refused. Then a guest writes the header of a qcow2
 image with a backing file. The volume must stay raw, byte for byte, wherever its format was given.
-Guards: format-probe-escape, wrong-volume-or-lun.
+Guards: format-probe-escape.
+Related: wrong-volume-or-lun.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: overlays have the volume as their backing by URI or by json: name. Opened by the overlay's file
 name alone, each must read as the volume, and a commit must write to the right one.
-Guards: wrong-volume-or-lun, clone-copyup-lost.
+Related: wrong-volume-or-lun, clone-copyup-lost.
 """
 
 from copy import deepcopy

@@ -3,7 +3,7 @@
 How: a file name is combined with options that repeat or contradict it, formats are given twice, and
 --image-opts is combined with a format. The error texts are in the golden. The volume must be
 unchanged and still open.
-Guards: wrong-volume-or-lun.
+Related: wrong-volume-or-lun.
 """
 
 from qbdcheck.kit import NotRun, case

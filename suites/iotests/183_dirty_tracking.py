@@ -2,7 +2,8 @@
 
 How: a snapshot, then writes, zeroes, discards and more writes, each in its own place. The context
 qbd:dirty must report each of them as dirty, also where a hole is now, and the rest as clean.
-Guards: discard-not-tracked, incremental-misses-hole, resize-during-copy.
+Guards: discard-not-tracked, incremental-misses-hole.
+Related: resize-during-copy.
 """
 
 from qbdcheck.kit import NotRun, case

@@ -2,7 +2,8 @@
 
 How: minimum blocks of 512, 4096 and 65536 bytes. Aligned requests work everywhere. Unaligned ones
 either fail or do exactly what they ask for, and the connection stays usable.
-Guards: min-block-underadvertised, unaligned-offset-rounded, sector-unit-mismatch.
+Guards: min-block-underadvertised.
+Related: unaligned-offset-rounded, sector-unit-mismatch.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,8 @@
 How: minimum blocks of 4096 and 65536 bytes. qemu-io writes and zeroes odd ranges, one after another
 and in flight together. Discards are aligned, because QEMU's client does not align them
 (docs/findings.md, qemu-client-unaligned-discard).
-Guards: sector-unit-mismatch, unaligned-offset-rounded, iov-offset-ignored.
+Guards: sector-unit-mismatch.
+Related: unaligned-offset-rounded, iov-offset-ignored.
 """
 
 from qbdcheck.kit import IoFailed, case

@@ -2,7 +2,8 @@
 
 How: a maximum of 64 KiB. A raw client sends requests of the maximum and of one block more. Large
 requests by qemu-io must be split.
-Guards: limits-zero-or-excessive, split-pool-deadlock, short-read-resume-offset.
+Guards: limits-zero-or-excessive.
+Related: split-pool-deadlock, short-read-resume-offset.
 """
 
 from qbdcheck.kit import NotRun, case

@@ -2,7 +2,8 @@
 
 How: a write and a read of the advertised maximum, at most 32 MiB, at offset 0 and at the fourth
 minimum block.
-Guards: limits-zero-or-excessive, payload-not-drained, iov-offset-ignored.
+Guards: limits-zero-or-excessive, iov-offset-ignored.
+Related: payload-not-drained.
 """
 
 from qbdcheck.kit import case

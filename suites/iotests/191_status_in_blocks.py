@@ -2,7 +2,8 @@
 
 How: minimum blocks of 4096 and 65536 bytes, with data and holes next to each other. Each extent
 must be a multiple of the minimum, unless it ends at the end of the volume.
-Guards: status-unaligned-eof, malformed-extents.
+Guards: status-unaligned-eof.
+Related: malformed-extents.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: qcow2 with clusters of 4 KiB and of 64 KiB on a volume whose minimum block is 4096 bytes:
 unaligned writes and zeroes, reads, and qemu-img check.
-Guards: sector-unit-mismatch, min-block-underadvertised.
+Guards: sector-unit-mismatch.
+Related: min-block-underadvertised.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: without a guest, virtio-blk, scsi-hd and nvme are plugged with logical/physical blocks of
 512/512, 512/4096 and 4096/4096. They must report these sizes, and are unplugged.
-Guards: config-byteswapped, sector-unit-mismatch.
+Guards: config-byteswapped.
+Related: sector-unit-mismatch.
 """
 
 from qbdcheck.kit import case

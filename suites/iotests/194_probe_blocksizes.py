@@ -2,7 +2,8 @@
 
 How: volumes with several block sizes are opened in process through the callback table, by name, and
 with sizes given in the name.
-Guards: config-byteswapped, min-block-underadvertised.
+Guards: config-byteswapped.
+Related: min-block-underadvertised.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: rounds of writes, zeroes and discards over old data and over one another. Half of each round is
 flushed. Then the power is cut, and every sector is compared.
-Guards: flush-noop, flush-one-child-only, zero-unmap-not-durable, close-drops-dirty, torn-write.
+Guards: flush-noop, flush-one-child-only, zero-unmap-not-durable, torn-write.
+Related: close-drops-dirty.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: several connections write and get their replies. Only one flushes. Then the power is cut. A
 server that advertises CAN_MULTI_CONN promises just this (NBD document, "NBD_FLAG_CAN_MULTI_CONN").
-Guards: multi-conn-incoherent, flush-one-child-only, per-client-cache-stale.
+Guards: multi-conn-incoherent.
+Related: flush-one-child-only, per-client-cache-stale.
 """
 
 from contextlib import ExitStack

@@ -2,7 +2,8 @@
 
 How: four connections write neighbouring sectors of the same blocks of 4 KiB, or of eight minimum
 blocks. All requests are in flight together, and no two overlap, so every write must be there.
-Guards: thin-alloc-toctou, shared-cursor-race, merge-after-issue, multi-conn-incoherent.
+Guards: thin-alloc-toctou, shared-cursor-race.
+Related: merge-after-issue, multi-conn-incoherent.
 """
 
 from contextlib import ExitStack

@@ -2,7 +2,8 @@
 
 How: the handshake of the oldest clients. Its size and flags must be those that GO reports, and data
 must be written and read.
-Guards: handshake-length-off, size-rounded-down, size-change-across-reconnect.
+Guards: handshake-length-off, size-change-across-reconnect.
+Related: size-rounded-down.
 """
 
 from qbdcheck.kit import NotRun, case

@@ -3,7 +3,7 @@
 How: random scripts of all operations are played by a model, and three clients at once are judged
 for linearizability, in each header mode that the cases 450 and 461 do not use. In the history the
 clients have different modes.
-Guards: cross-connection-state, payload-not-drained, fua-write-ack-early.
+Related: cross-connection-state, payload-not-drained, fua-write-ack-early.
 """
 
 from itertools import cycle

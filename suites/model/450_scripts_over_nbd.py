@@ -2,7 +2,8 @@
 
 How: hypothesis plays reads, writes, zeroes, discards, flushes, status, resizes, snapshots, lost
 connections, power cuts and faults. A failing script is shrunk and saved for ./check replay.
-Guards: flush-noop, write-zeroes-noop, discard-overreach, fua-write-ack-early, async-error-ignored.
+Guards: flush-noop, write-zeroes-noop, discard-overreach, async-error-ignored.
+Related: fua-write-ack-early.
 """
 
 from qbdcheck.kit import case

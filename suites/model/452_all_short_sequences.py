@@ -2,7 +2,8 @@
 
 How: writes, FUA writes, zeroes and discards at two blocks, aligned and not, and flushes: all
 sequences of one and two (--depth N: of N), each with every kind of end. The log has their number.
-Guards: flush-noop, fua-write-ack-early, zero-unmap-not-durable, alloc-map-rounding-reads-zero.
+Guards: flush-noop, fua-write-ack-early, zero-unmap-not-durable.
+Related: alloc-map-rounding-reads-zero.
 """
 
 from qbdcheck.kit import case

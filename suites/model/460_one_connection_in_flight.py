@@ -2,7 +2,8 @@
 
 How: reads and writes of the same few sectors, 16 in flight, recorded with call and return. The
 history of each sector must be linearizable, and no sector may mix two writes.
-Guards: merge-after-issue, thin-alloc-toctou, shared-cursor-race, overlap-deadlock.
+Guards: merge-after-issue.
+Related: thin-alloc-toctou, shared-cursor-race, overlap-deadlock.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: six clients write and read single sectors and the whole of one block of 4096 bytes. A read that
 mixes an old with a new half, or loses a neighbouring sector, contradicts its history.
-Guards: capability-bit-collision, merge-after-issue, torn-write, thin-alloc-toctou.
+Related: capability-bit-collision, merge-after-issue, torn-write, thin-alloc-toctou.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: a qemu-storage-daemon exports the volume twice. Clients of both exports work on the same
 sectors, and the history of each sector must be linearizable.
-Guards: per-client-cache-stale, multi-conn-incoherent, merge-after-issue.
+Guards: multi-conn-incoherent, merge-after-issue.
+Related: per-client-cache-stale.
 """
 
 from qbdcheck.kit import case

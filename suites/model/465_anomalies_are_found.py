@@ -2,7 +2,7 @@
 
 How: the reference server in this process with a planted bug: each client has a cache that no other
 client invalidates. The anomaly must name the requests, and a picture must be made.
-Guards: per-client-cache-stale, phantom-write.
+Related: per-client-cache-stale, phantom-write.
 """
 
 from qbdcheck.kit import case

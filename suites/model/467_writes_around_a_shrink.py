@@ -2,7 +2,8 @@
 
 How: clients with many writes in flight to the upper half while the volume shrinks. Each may succeed
 or fail. The space of a later grow must be zeroes, and the rest intact.
-Guards: geometry-change-stale-buffer, grow-exposes-old-data, oob-past-end, async-error-ignored.
+Guards: geometry-change-stale-buffer, grow-exposes-old-data.
+Related: oob-past-end, async-error-ignored.
 """
 
 from contextlib import ExitStack

@@ -4,7 +4,8 @@ How: six clients write a volume of which one half holds data and the other is fr
 are taken meanwhile. Each must hold all that was acknowledged before its request and nothing that
 was sent after its reply. If it holds a write, it holds all that were acknowledged before that write
 was sent.
-Guards: snapshot-map-under-io, snapshot-not-point-in-time, late-request-after-quiesce.
+Guards: snapshot-map-under-io, late-request-after-quiesce.
+Related: snapshot-not-point-in-time.
 """
 
 from qbdcheck.kit import case

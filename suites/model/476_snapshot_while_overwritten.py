@@ -3,7 +3,8 @@
 How: for each block of a snapshot a read of it is sent, then a write to the same block of the
 volume, and only then is the reply awaited; likewise the other way round, and reads of 64 KiB around
 the block. Each read must return what the volume held when the snapshot was taken.
-Guards: snapshot-not-point-in-time, snapshot-map-under-io, discard-exposes-backing.
+Guards: snapshot-not-point-in-time.
+Related: snapshot-map-under-io, discard-exposes-backing.
 """
 
 from qbdcheck.kit import case

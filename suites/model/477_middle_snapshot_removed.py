@@ -4,7 +4,8 @@ How: three snapshots with large and small writes between them, so that whatever 
 between snapshots, from a sector to a mebibyte, is shared by some and not by others. The middle one
 is removed, everything is written again, so that freed space is reused, and the others and the
 volume are read.
-Guards: snapshot-delete-shared-block, clone-copyup-lost.
+Guards: snapshot-delete-shared-block.
+Related: clone-copyup-lost.
 """
 
 from qbdcheck.kit import case

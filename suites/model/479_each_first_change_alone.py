@@ -3,7 +3,8 @@
 How: each kind of change gets a fresh clone, so that no earlier change has copied a unit, however
 large. Then a snapshot of the clone, and a clone of that, which is changed in turn. All of them are
 read at the end.
-Guards: clone-copyup-lost, snapshot-delete-shared-block, discard-exposes-backing.
+Guards: clone-copyup-lost.
+Related: snapshot-delete-shared-block, discard-exposes-backing.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,8 @@
 How: with the volume and its snapshot open in one storage daemon, a mirror copies the snapshot to
 another volume while a client writes the volume. Then a sparse copy by block status, and one of
 every byte. All three must be the volume as it was, and its map must not call data zero.
-Guards: snapshot-not-point-in-time, snapshot-map-under-io, status-hole-over-dirty.
+Guards: status-hole-over-dirty.
+Related: snapshot-not-point-in-time, snapshot-map-under-io.
 """
 
 from oracles.shadow import Shadow

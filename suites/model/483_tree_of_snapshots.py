@@ -2,8 +2,8 @@
 
 How: volumes are randomly written, zeroed, discarded and resized; snapshots are taken and removed;
 clones are made of any snapshot; now and then one of them is read. At the end all are read.
-Guards: snapshot-delete-shared-block, clone-copyup-lost, snapshot-not-point-in-time,
-wrong-volume-or-lun, resize-during-copy, rebuild-granularity-mismatch.
+Guards: snapshot-delete-shared-block, clone-copyup-lost, rebuild-granularity-mismatch.
+Related: snapshot-not-point-in-time, wrong-volume-or-lun, resize-during-copy.
 """
 
 import contextlib

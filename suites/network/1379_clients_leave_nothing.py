@@ -3,7 +3,8 @@
 How: rounds of clients that end in order, vanish between requests, vanish in the handshake, abort
 it, and ask for an unknown export. Threads and open files of the server and its children are counted
 after two rounds, and must be back near that number after the others.
-Guards: descriptor-leak, connection-slot-leak.
+Guards: descriptor-leak.
+Related: connection-slot-leak.
 """
 
 from qbdcheck.kit import case

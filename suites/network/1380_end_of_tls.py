@@ -3,7 +3,7 @@
 How: a client sends TLS's close_notify and keeps its socket open: within the handshake, between
 requests, and with reads in flight. The server must close the connection. Afterwards it uses no CPU
 while nobody asks for anything, its threads and open files are back, and a new client is served.
-Guards: descriptor-leak, starttls-state-carried.
+Related: descriptor-leak, starttls-state-carried.
 """
 
 import contextlib

@@ -2,7 +2,8 @@
 
 How: the backend holds a write of one connection. The other one works, then nobody asks for anything
 for a second, then the other works again. The held write is released, and both go on.
-Guards: idle-write-lost, idle-read-fails, completion-without-wakeup, slow-write-done-again.
+Guards: idle-write-lost, idle-read-fails, completion-without-wakeup.
+Related: slow-write-done-again.
 """
 
 from qbdcheck.kit import case

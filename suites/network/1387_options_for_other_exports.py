@@ -3,7 +3,8 @@
 How: two volumes of different sizes and contents on one server. A client asks about one, about both
 in turns, or about a name that does not exist (INFO, LIST_META_CONTEXT, SET_META_CONTEXT, LIST),
 and then enters the other one. It must have the size and the contents of that one, and take a write.
-Guards: info-pins-export, wrong-volume-or-lun.
+Guards: info-pins-export.
+Related: wrong-volume-or-lun.
 """
 
 from qbdcheck.kit import NotRun, case

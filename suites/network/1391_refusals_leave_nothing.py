@@ -3,7 +3,8 @@
 How: one client sends many writes and reads beyond the end; the open files and threads of the server
 must stay. Then clients leave in the middle of a payload that the server refuses: afterwards it uses
 no CPU while nobody asks for anything, and serves a new client.
-Guards: refusal-leaks-descriptor, cut-payload-spins.
+Guards: refusal-leaks-descriptor.
+Related: cut-payload-spins.
 """
 
 import contextlib

@@ -4,7 +4,7 @@ How: SET_META_CONTEXT with names that are not the export's, alone or after one w
 then GO with the right name. Whether the server refuses the names, or serves one volume under each
 name: the last SET was not for the name of GO, so BLOCK_STATUS must fail, and the connection must
 live. After a last SET with the right name it must succeed.
-Guards: context-kept-for-other-export.
+Related: context-kept-for-other-export.
 """
 
 from qbdcheck.kit import case

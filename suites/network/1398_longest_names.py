@@ -3,7 +3,8 @@
 How: INFO, GO, LIST_META_CONTEXT and SET_META_CONTEXT with export names and queries of 255 to 4096
 bytes. The server may know the name or not. It must answer by a reply, because the option breaks no
 rule, and the same connection must then enter the export.
-Guards: long-name-smash, handshake-length-off.
+Guards: long-name-smash.
+Related: handshake-length-off.
 """
 
 from qbdcheck.kit import case

@@ -4,7 +4,8 @@ How: on a target that advertises a minimum block, or can be started with one of 
 each kind that begin or end inside a block. The server may refuse each, end the connection, or do
 exactly what was asked. It must go on to serve, no byte outside the range may change, and nothing of
 a refused change may be there.
-Guards: payload-not-drained, unaligned-offset-rounded.
+Guards: payload-not-drained.
+Related: unaligned-offset-rounded.
 """
 
 from qbdcheck.kit import case

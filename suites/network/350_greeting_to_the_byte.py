@@ -3,7 +3,8 @@
 How: the greeting has 18 bytes and only flags of the NBD document. The reply to EXPORT_NAME has 10
 bytes, and 124 zero bytes more unless both sides set NO_ZEROES. The next byte belongs to the reply
 to a request.
-Guards: handshake-length-off, size-rounded-down.
+Guards: handshake-length-off.
+Related: size-rounded-down.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: each option on its own connection. NBD_INFO_EXPORT comes exactly once, whatever information
 the client asks for. Information that is unknown, or requested twice, does no harm.
-Guards: handshake-length-off, size-rounded-down, size-rounded-up.
+Guards: handshake-length-off.
+Related: size-rounded-down, size-rounded-up.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: option numbers beyond those of the NBD document, with 0 to 4096 bytes of data. Each reply must
 be ERR_UNSUP ("MUST", Option types). The handshake then continues to a read of the right data.
-Guards: payload-not-drained, probe-or-abort-kills-server.
+Related: payload-not-drained, probe-or-abort-kills-server.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,8 @@
 How: the names in the replies to LIST; a single export may be listed by the empty name. LIST with
 data should be ERR_INVALID, or ends the connection. A server may refuse to list, or list nothing
 ("zero or more" replies).
-Guards: handshake-length-off, payload-not-drained, list-length-short, list-ack-missing.
+Guards: list-length-short, list-ack-missing.
+Related: handshake-length-off, payload-not-drained.
 """
 
 from qbdcheck.kit import case

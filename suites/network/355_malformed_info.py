@@ -2,7 +2,7 @@
 
 How: no data, wrong lengths, wrong counts, too many bytes. Each gets an error or the end of the
 connection, never success. The server continues to serve.
-Guards: handshake-length-off, long-name-smash, huge-option-read.
+Related: handshake-length-off, long-name-smash, huge-option-read.
 """
 
 from qbdcheck.kit import case

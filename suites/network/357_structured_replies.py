@@ -2,7 +2,7 @@
 
 How: STRUCTURED_REPLY with data must be ERR_INVALID. Without structured replies a read gets a simple
 reply, with them a structured one. Block status without a metadata context must fail.
-Guards: payload-not-drained, unadvertised-command-executed.
+Related: payload-not-drained, unadvertised-command-executed.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: LIST with and without queries; SET with unknown names and wildcards, SET twice, malformed and
 too many queries. Block status works afterwards only if base:allocation was chosen last.
-Guards: unadvertised-command-executed, huge-option-read.
+Related: unadvertised-command-executed, huge-option-read.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """This case checks that unknown client flags end the connection, as the NBD document demands.
 
 How: each unknown bit alone and all together ("the server MUST close the TCP connection").
-Guards: handshake-length-off.
+Related: handshake-length-off.
 """
 
 from qbdcheck.kit import case

@@ -1,7 +1,7 @@
 """This case checks that an option with a wrong magic ends its connection and no other.
 
 How: each byte of IHAVEOPT wrong in turn; options cut short or shifted by a byte.
-Guards: handshake-length-off, probe-or-abort-kills-server.
+Related: handshake-length-off, probe-or-abort-kills-server.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: command numbers beyond those of the NBD document, with reads between them. Each gets an error
 or the end of the connection, never success.
-Guards: unadvertised-command-executed.
+Related: unadvertised-command-executed.
 """
 
 from qbdcheck.kit import case

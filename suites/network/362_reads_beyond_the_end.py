@@ -2,7 +2,8 @@
 
 How: offsets at the end, and near 2^31, 2^32, 2^63 and 2^64. Each read gets an error or the end of
 the connection.
-Guards: size-rounded-up, offset-len-overflow.
+Guards: offset-len-overflow.
+Related: size-rounded-up.
 """
 
 from qbdcheck.kit import case

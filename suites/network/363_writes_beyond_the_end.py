@@ -3,7 +3,8 @@
 How: writes beyond the end whose payload is a valid request to overwrite the disk; then a read on
 the same connection, if it is still open. A reply to a request of a payload shows that the server
 carried it out.
-Guards: payload-not-drained, size-rounded-up.
+Guards: payload-not-drained.
+Related: size-rounded-up.
 """
 
 import contextlib

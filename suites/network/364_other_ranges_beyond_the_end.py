@@ -2,7 +2,7 @@
 
 How: each of these commands that the server offers, at the end and where offset + length overflows.
 WRITE_ZEROES must fail; TRIM and CACHE are advice and may succeed.
-Guards: size-rounded-up, discard-overreach.
+Related: size-rounded-up, discard-overreach.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: each command with length 0, at the start, in the middle and at the end; then a read of the
 right data on the same connection. The NBD document leaves open whether such requests succeed.
-Guards: zero-length-op, payload-not-drained.
+Guards: zero-length-op.
+Related: payload-not-drained.
 """
 
 from qbdcheck.kit import case

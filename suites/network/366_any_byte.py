@@ -2,7 +2,8 @@
 
 How: offsets and lengths that are multiples of nothing, across sector and page boundaries, next to
 each other. Nothing but these bytes may change.
-Guards: unaligned-offset-rounded, sector-unit-mismatch.
+Guards: unaligned-offset-rounded.
+Related: sector-unit-mismatch.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: a minimum block of 4 KiB; unaligned writes whose payload is a valid request. The next requests
 on the same connection must be answered correctly.
-Guards: min-block-underadvertised, payload-not-drained.
+Guards: payload-not-drained.
+Related: min-block-underadvertised.
 """
 
 from qbdcheck.kit import case

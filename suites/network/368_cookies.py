@@ -2,7 +2,7 @@
 
 How: cookies of all ones, of all zeroes, equal to magics, and 64 cookies with one bit each; each for
 a read of its own block. Each cookie of the first group is used again after its reply.
-Guards: shared-cursor-race, wrong-volume-or-lun.
+Related: shared-cursor-race, wrong-volume-or-lun.
 """
 
 from qbdcheck.kit import case, judge

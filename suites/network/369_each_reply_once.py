@@ -2,7 +2,7 @@
 
 How: 300 reads and writes of many lengths on one connection, 32 in flight, none of which overlap.
 Replies may come in any order. After the last one nothing more comes.
-Guards: shared-cursor-race, payload-not-drained.
+Related: shared-cursor-race, payload-not-drained.
 """
 
 import pytest

@@ -2,7 +2,8 @@
 
 How: 400 reads are sent, no reply is received, and the socket is closed; three times. Another
 connection and a new client are still served.
-Guards: inflight-hang-on-disconnect, connection-slot-leak.
+Guards: inflight-hang-on-disconnect.
+Related: connection-slot-leak.
 """
 
 import contextlib

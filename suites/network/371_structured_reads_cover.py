@@ -2,7 +2,8 @@
 
 How: reads across data, discarded and zeroed ranges. The client refuses gaps, overlaps and chunks
 outside the range. With DF there is one chunk, or the error EOVERFLOW.
-Guards: structured-read-gap, status-hole-over-dirty.
+Guards: structured-read-gap.
+Related: status-hole-over-dirty.
 """
 
 from qbdcheck.kit import case

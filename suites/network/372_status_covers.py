@@ -3,7 +3,8 @@
 How: ranges over data, zeroes and the end of the disk. The extents lead to the end of the disk, and
 REQ_ONE, one extent at a time, reports the same as whole replies. The status may change meanwhile:
 where they differ, both are taken again.
-Guards: malformed-extents, zero-progress-status, status-unaligned-eof, status-hole-over-dirty.
+Guards: malformed-extents, status-unaligned-eof.
+Related: zero-progress-status, status-hole-over-dirty.
 """
 
 from oracles.damage import Content, Damage, What

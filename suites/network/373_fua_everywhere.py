@@ -4,7 +4,8 @@ changes nothing else.
 How: "the server MUST accept FUA on all commands": read, write, zeroes, trim, flush, cache, status.
 Each has a place of its own, which is read before and after the request, with what is around it.
 CACHE may fail with EINVAL, but must then fail without FUA too.
-Guards: advertised-not-implemented, fua-lost-on-trim, zero-flags-lost, fua-read-writes.
+Guards: advertised-not-implemented, fua-read-writes.
+Related: fua-lost-on-trim, zero-flags-lost.
 """
 
 from errno import EINVAL

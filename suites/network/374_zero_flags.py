@@ -2,7 +2,8 @@
 
 How: NO_HOLE, FAST_ZERO and FUA, alone and together, at several offsets. FAST_ZERO may fail with
 ENOTSUP, and must then have changed nothing.
-Guards: write-zeroes-noop, zero-flags-lost, discard-overreach.
+Guards: write-zeroes-noop.
+Related: zero-flags-lost, discard-overreach.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,8 @@
 How: the server offers no flag that the NBD document lacks (bit 9 belongs to an extension). Then
 each flag that no command has, on writes and reads. After success the change must be there, after an
 error nothing of it, and the connection must still work.
-Guards: capability-bit-collision, payload-not-drained, zero-flags-lost.
+Guards: capability-bit-collision.
+Related: payload-not-drained, zero-flags-lost.
 """
 
 from qbdcheck.kit import case

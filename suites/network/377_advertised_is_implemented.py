@@ -2,7 +2,8 @@
 
 How: each transmission flag of the export against its command. A command that is not advertised may
 fail or work, but success must have its effect. CACHE may fail with EINVAL.
-Guards: advertised-not-implemented, flush-not-advertised, unadvertised-command-executed.
+Guards: advertised-not-implemented.
+Related: flush-not-advertised, unadvertised-command-executed.
 """
 
 from errno import EINVAL

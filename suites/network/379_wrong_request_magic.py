@@ -2,7 +2,7 @@
 
 How: single wrong bits, other magics, swapped bytes, and a stream shifted by one byte, each followed
 by a valid write. Another connection is still served.
-Guards: payload-not-drained, phantom-write.
+Related: payload-not-drained, phantom-write.
 """
 
 from qbdcheck.kit import case

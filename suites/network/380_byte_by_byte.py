@@ -3,7 +3,8 @@
 How: options, EXPORT_NAME and a read are sent byte by byte, in pieces of 7 bytes, and at once. The
 replies must be identical. Then requests whose header or payload arrives in two pieces, with a pause
 between them in which the server takes the first one, in all header modes.
-Guards: handshake-length-off, payload-not-drained, split-header-lost.
+Guards: handshake-length-off, split-header-lost.
+Related: payload-not-drained.
 """
 
 from qbdcheck.kit import case, pause

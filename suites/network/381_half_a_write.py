@@ -2,7 +2,8 @@
 
 How: headers of writes with none, a part, and all but one byte of the payload; then the socket is
 closed. Another client writes the same place meanwhile; its data must stay.
-Guards: phantom-write, zombie-write-after-reconnect, inflight-hang-on-disconnect.
+Guards: inflight-hang-on-disconnect.
+Related: phantom-write, zombie-write-after-reconnect.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: a server changes one field of its greeting, or of the reply to EXPORT_NAME; QEMU opens and
 reads. QEMU must not crash or hang, and what it opens must give the right data.
-Guards: handshake-length-off.
+Related: handshake-length-off.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: each field of each option reply is changed. Most changes must be refused; some are legal ways
 to decline, and the export must then work. QEMU must not crash or hang.
-Guards: handshake-length-off.
+Related: handshake-length-off.
 """
 
 from qbdcheck.kit import case

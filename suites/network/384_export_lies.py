@@ -2,7 +2,8 @@
 
 How: a server sends them in its reply to GO; QEMU opens, reads and writes. A volume that is too
 large for QEMU must not open with another size and data in it.
-Guards: negative-size, size-int-overflow, limits-zero-or-excessive.
+Guards: limits-zero-or-excessive.
+Related: negative-size, size-int-overflow.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: each field of a simple and of a structured reply is changed, with one request and with 16 in
 flight. Each request must end, with an error for the guest.
-Guards: inflight-hang-on-disconnect, structured-read-gap.
+Guards: inflight-hang-on-disconnect.
+Related: structured-read-gap.
 """
 
 from qbdcheck.kit import case

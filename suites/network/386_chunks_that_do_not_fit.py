@@ -2,7 +2,7 @@
 
 How: replies of every wrong shape to a structured read, each with the expected error. QEMU 7.2
 trusts a server in four cases (docs/findings.md): there wrong data may pass, or an error come.
-Guards: structured-read-gap.
+Related: structured-read-gap.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: qemu-img map on a server whose extents are empty, too long, unaligned, of another context,
 repeated or cut short. Each has its expected mapping or error. A map must cover the volume exactly.
-Guards: malformed-extents, zero-progress-status, extents-blowup.
+Related: malformed-extents, zero-progress-status, extents-blowup.
 """
 
 from qbdcheck.kit import ProgramError, case

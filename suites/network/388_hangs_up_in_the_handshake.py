@@ -2,7 +2,8 @@
 
 How: the connection closes before, within and after each field of each reply, with structured and
 with simple replies. QEMU must refuse to open, at once. Only after the last field is it open.
-Guards: handshake-length-off, inflight-hang-on-disconnect.
+Guards: inflight-hang-on-disconnect.
+Related: handshake-length-off.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,8 @@
 How: the connection closes before, within and after each field of the replies to read, write and
 block status. Without reconnect-delay the guest gets EIO in bounded time, for all requests in
 flight. With it QEMU sends the request again on a new connection, and gets the right data.
-Guards: inflight-hang-on-disconnect, zombie-write-after-reconnect.
+Guards: inflight-hang-on-disconnect.
+Related: zombie-write-after-reconnect.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,8 @@
 
 How: each option before STARTTLS must give ERR_TLS_REQD, EXPORT_NAME must end the connection, and
 STARTTLS with data must fail. Then a raw client and QEMU work through TLS, and every byte is read.
-Guards: starttls-state-carried, probe-or-abort-kills-server.
+Guards: starttls-state-carried.
+Related: probe-or-abort-kills-server.
 """
 
 from qbdcheck.kit import Authority, case

@@ -3,7 +3,7 @@
 How: server certificates that have expired, are of another CA, or are for another host; client
 certificates of another CA, expired ones, and none. Each is refused, valid ones are accepted, and
 the server continues to serve.
-Guards: starttls-state-carried, acl-prefix-match.
+Related: starttls-state-carried, acl-prefix-match.
 """
 
 from qbdcheck.kit import Authority, SetupError, case

@@ -3,7 +3,8 @@
 How: with reconnect-delay the link is cut ten times under load, and no request fails. Without it
 requests in flight fail at once, and later ones work. An open-timeout waits for the server, or ends.
 Every byte is verified.
-Guards: inflight-hang-on-disconnect, connection-slot-leak, zombie-write-after-reconnect.
+Guards: inflight-hang-on-disconnect, zombie-write-after-reconnect.
+Related: connection-slot-leak.
 """
 
 from qbdcheck.kit import IoFailed, Limit, QmpFailed, case, pause

@@ -4,7 +4,8 @@ How: the link forwards nothing, with writes in flight. The monitor answers, and 
 Yank fails the writes at once; then the node can be removed and added again. On a slow link the data
 is right. QEMU quits in bounded time while requests wait for a connection. Where QEMU adds no export
 meanwhile, the other disk is exported before (docs/findings.md, qemu-export-add-waits).
-Guards: inflight-hang-on-disconnect, handshake-slowloris.
+Guards: inflight-hang-on-disconnect.
+Related: handshake-slowloris.
 """
 
 from qbdcheck.kit import IoFailed, case

@@ -3,7 +3,8 @@
 How: 2 GiB of reads, and block status of a volume with two thousand extents, sent by clients that
 read no reply: the server's memory grows by at most 256 MiB. Then writes of 32 MiB are announced and
 not sent: it may also hold a buffer for each of these. A new client is served meanwhile.
-Guards: extents-blowup, inflight-hang-on-disconnect.
+Guards: inflight-hang-on-disconnect.
+Related: extents-blowup.
 """
 
 import contextlib

@@ -60,6 +60,7 @@ def test_an_argument_selects_these_cases(word: str, expected: list[int]) -> None
         ("6-9", "no case in 6-9; nearest: 001, 002, 005"),
         ("9-6", "range 9-6 ends before it begins; write 006-009"),
         ("cas2", "no case named 'cas2'; nearest: case2"),
+        ("crash", "no case named 'crash'; it is a group; write -g crash"),
         ("-", "no case named '-'"),
         ("\u0661\u0667", "no case named"),
         ("1-2-3", "no case named '1-2-3'"),
