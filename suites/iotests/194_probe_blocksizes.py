@@ -2,8 +2,7 @@
 
 How: volumes with several block sizes are opened in process through the callback table, by name, and
 with sizes given in the name.
-Guards: config-byteswapped.
-Related: min-block-underadvertised.
+Related: config-byteswapped, min-block-underadvertised.
 """
 
 from qbdcheck.kit import case

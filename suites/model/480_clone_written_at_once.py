@@ -4,8 +4,7 @@ How: from its end to its start, faster than a background copy, the clone is writ
 discarded in pieces of 512 bytes to 96 KiB, aligned to no unit of such a copy. Two connections
 alternate, and read around each piece. At the end everything is read, and again when a snapshot of
 the clone shows that a copy has ended.
-Guards: rebuild-granularity-mismatch, iov-offset-ignored.
-Related: clone-copyup-lost.
+Guards: rebuild-granularity-mismatch, iov-offset-ignored, clone-copyup-lost.
 """
 
 from qbdcheck.kit import case
