@@ -36,6 +36,8 @@ _PATIENCE = 3.0
 _PLAYS = 3
 _LONGEST = 8 << 20
 _SECTOR = 512
+_FURTHER, _FIRST_FURTHER = 8, 3
+"""Further requests before the steps: at most, and how many are tried if each of them fails."""
 _LENGTHS = 2
 """Steps whose length and place are varied."""
 _TRIALS = 36
@@ -96,15 +98,22 @@ class Experiment:
         script = self._judge.with_failing_seed(script)
         self._judge.is_over = lambda: self._is_over(self._limit)
         rate = self._judge.rate(script, _PLAYS)
+        counted = None
         if not rate.failed:  # it failed once before
             rate = Tried("sometimes", rate.plays + 1, 1)
         if rate.outcome == FAILS and self._judge.fails(replace(script, steps=(_NO_REQUEST,))):
             self._said.unclear.append(_WITHOUT_STEPS)
         elif rate.outcome == FAILS:
-            self._vary(script)
-        made = self._made(
-            REPRODUCED, words.sentence_of(script, rate, source, is_smallest=is_smallest)
+            counted = by_number(script, self._bench.alignment, self._judge)
+            if counted is None:
+                self._vary(script)
+            else:
+                self._said.unclear.append(words.counted(*counted))
+                is_smallest = True  # more or fewer steps would only change the number
+        sentence = words.sentence_of(
+            script, rate, source, None if is_smallest else self._trials, is_counted=bool(counted)
         )
+        made = self._made(REPRODUCED, sentence)
         return replace(
             made,
             source=source,
@@ -218,6 +227,44 @@ class Experiment:
         words.say_size(number + 1, found, self._said)
 
 
+def by_number(script: Script, unit: int, judge: Judge) -> tuple[str, int, int] | None:
+    """Return whether it is the number of requests before the damage that counts.
+
+    Further requests to a place that no step touches come before the steps. If it is right with some
+    of them, the bug counts requests or strikes by chance, and no other condition can be found by
+    single changes, since these change the number, too.
+
+    :return: the kind of the requests, in how many scripts it failed, and of how many; None if it
+        failed in each of the first.
+    """
+    length = max(unit, _SECTOR)
+    last = (script.size - length) // length * length
+    places = [
+        one for one in (last, last // 2 // length * length, 0) if _is_free(script, one, length)
+    ]
+    for kind in ("write", "read") if places else ():
+        outcomes: list[str] = []
+        for count in range(1, _FURTHER + 1):
+            if count > _FIRST_FURTHER and RIGHT not in outcomes:
+                break
+            extra = [Step(kind, places[0], length)] * count
+            changed = replace(script, steps=(*extra, *script.steps))
+            tried = judge.tried(changed, plays=1) if fits(changed) else None
+            if tried is None:
+                break
+            outcomes.append(tried.outcome)
+        if RIGHT in outcomes:
+            return kind, outcomes.count(FAILS), len(outcomes)
+    return None
+
+
+def _is_free(script: Script, offset: int, length: int) -> bool:
+    return offset >= 0 and not any(
+        one.length and one.offset < offset + length and offset < one.offset + one.length
+        for one in script.steps
+    )
+
+
 def edges_of(found: Range, script: Script, number: int) -> list[tuple[int, bool, str]]:
     """Return the edges of failing lengths, each with whether it is a lower one, and a doubt.
 
@@ -271,9 +318,9 @@ def _not_reproduced(scripts: Sequence[tuple[str, Script]], judge: Judge) -> str:
             f" {asked})."
         )
     return (
-        f"Tried on fresh volumes: {asked} did not fail in {judge.count} plays. So it may need"
-        " requests in flight together, a moment in time, other contents, or something that the"
-        " record does not have."
+        f"Tried on fresh volumes: {asked} did not fail in {judge.count} plays. So the failure needs"
+        " something that these steps do not have, such as requests in flight together, clones or"
+        " removed snapshots, a moment in time, or other contents."
     )
 
 
@@ -281,7 +328,7 @@ def not_tried(findings: Sequence[Finding]) -> CaseExperiment:
     """Return that there is no script to try, and why."""
     kinds = [one.damage for one in findings]
     if not kinds:
-        why = "the failure does not say what is wrong with the volume"
+        why = "the failure is not about the answer to a recorded request"
     elif kinds[0] in _NOT_PLAYED:
         why = f"a script of requests cannot show this kind of failure ({kinds[0].value})"
     elif all(one.record is None for one in findings):

@@ -87,11 +87,22 @@ def _left_out(script: Script, _abilities: frozenset[str]) -> Iterator[Variant]:
 def _kinds(script: Script, _abilities: frozenset[str]) -> Iterator[Variant]:
     for number, step in enumerate(script.steps):
         for kind in _CHANGES if step.do in _CHANGES else ():
-            if kind != step.do:
+            if kind != step.do and (kind == "write" or _has_data(script, number)):
                 other = replace(step, do=kind, no_hole=False, fill=-1)
                 change = f"{NAMES[kind]} instead"
                 changed = with_step(script, number, other)
                 yield Variant(number + 1, "kind", NAMES[step.do], change, changed)
+
+
+def _has_data(script: Script, number: int) -> bool:
+    """Return whether a step changes data: zeroes over nothing cannot be seen."""
+    step = script.steps[number]
+    return script.prefill or any(
+        one.do == "write"
+        and one.offset < step.offset + step.length
+        and step.offset < one.offset + one.length
+        for one in script.steps[:number]
+    )
 
 
 def _flags(script: Script, abilities: frozenset[str]) -> Iterator[Variant]:

@@ -214,18 +214,48 @@ def _shapes(samples: Mapping[Shape, bool], *, failed: bool) -> list[str]:
     return [f"{length:,} bytes at {offset:,}" for offset, length in chosen]
 
 
-def sentence_of(smallest: Script, rate: Tried, source: str, *, is_smallest: bool) -> str:
+def counted(kind: str, failed: int, plays: int) -> str:
+    """Return what it means that further requests before the steps make it right."""
+    return (
+        f"with 1 to {plays} further {_REQUESTS[kind]}s to another place before the steps, it"
+        f" failed in {failed} of {plays} scripts: the bug strikes by chance, or it counts requests."
+        " So single changes prove nothing, and nothing else was varied"
+    )
+
+
+def sentence_of(
+    smallest: Script,
+    rate: Tried,
+    source: str,
+    trials: Sequence[Trial] | None,
+    *,
+    is_counted: bool = False,
+) -> str:
     """Return the first sentence on an experiment whose script failed.
 
-    :param is_smallest: it was tried to leave out each step.
+    :param trials: what was tried, if there was no time to leave out all that is not needed.
+    :param is_counted: the number of requests counts.
     """
     count = len(smallest.steps)
     what = "this request alone fails" if count == 1 else f"these {count} steps alone fail"
     told = f"Tried again on fresh volumes: {what} {rate.failed} of {rate.plays} times"
     if rate.failed < rate.plays:
         told += ". It depends on timing or chance, so nothing was varied"
-    elif count > 1 and is_smallest:
+    elif is_counted:
+        told += ", by chance or by their number"
+    elif count > 1 and trials is None:
         told += ", and none of them can be left out"
-    elif count > 1:
-        told += "; there was no time to find out which of them can be left out"
+    elif count > 1 and trials is not None:
+        told += _left_out(trials)
     return f"{told}. They were made of {source}." if count > 1 else f"{told}. It is from {source}."
+
+
+def _left_out(trials: Sequence[Trial]) -> str:
+    """Return which steps are needed, of those that were left out one at a time."""
+    tried = [one for one in trials if one.factor == STEP]
+    if not tried:
+        return "; there was no time to find out which of them can be left out"
+    needed = [f"step {one.step}" for one in tried if one.outcome == RIGHT]
+    if not needed:
+        return f"; each of {len(tried)} can be left out alone, there was no time for more"
+    return f"; of {len(tried)} that were left out one at a time, it needs {_joined(needed)}"

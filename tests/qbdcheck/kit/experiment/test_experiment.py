@@ -8,6 +8,7 @@ from oracles.model import Wrong
 from oracles.scripts import Script, Step
 from qbdcheck.kit.experiment.experiment import NOT_REPRODUCED, REPRODUCED, Experiment
 from qbdcheck.kit.experiment.outcomes import Played, kind_of
+from qbdcheck.kit.experiment.variants import of_requests
 from qbdcheck.kit.model.players import InProcess
 from qbdcheck.kit.model.replay import play
 
@@ -100,6 +101,45 @@ def test_what_fails_sometimes_is_no_condition() -> None:
     assert made.failed < made.plays
     assert "timing or chance" in made.sentence
     assert not made.needed + made.indifferent
+
+
+class EachFifthIsLost:
+    """Loses each fifth write of a volume."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        self.count += request.command is Command.WRITE
+        if request.command is Command.WRITE and self.count % 5 == 0:
+            return Reply()
+        return below(request)
+
+
+def test_a_bug_that_counts_requests_has_no_other_condition() -> None:
+    steps = tuple(Step("write", place * 4096, 4096) for place in range(8))
+    made = experiment(EachFifthIsLost).run([("the requests", Script(1 << 20, steps))])
+    assert made.outcome == REPRODUCED
+    assert made.sentence.startswith("Tried again on fresh volumes: these ")
+    assert "by chance or by their number" in made.sentence
+    assert not made.needed + made.indifferent
+    assert "the bug strikes by chance, or it counts requests" in made.unclear[0]
+    assert "further writes to another place before the steps, it failed in" in made.unclear[0]
+
+
+def test_zeroes_on_an_empty_volume_are_no_variant() -> None:
+    write = Step("write", 0, 4096)
+    empty = Script(1 << 20, (write,), prefill=False)
+    twice = Script(1 << 20, (write, Step("write", 0, 512)), prefill=False)
+    abilities = frozenset({"write", "zero", "discard"})
+    found = {
+        script: [
+            (one.step, one.change) for one in of_requests(script, abilities) if one.factor == "kind"
+        ]
+        for script in (empty, twice)
+    }
+    assert found[empty] == []
+    assert found[twice] == [(2, "write zeroes instead"), (2, "a discard instead")]
 
 
 class LongReadsAreWrong:

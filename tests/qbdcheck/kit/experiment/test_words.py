@@ -79,10 +79,22 @@ def test_a_rule_is_not_claimed_if_the_time_was_over() -> None:
 
 def test_the_sentence_claims_no_more_than_was_tried() -> None:
     always, sometimes = Tried("fails", 3, 3), Tried("sometimes", 3, 1)
-    assert "none of them can be left out" in sentence_of(TWO, always, "x", is_smallest=True)
-    assert "no time to find out" in sentence_of(TWO, always, "x", is_smallest=False)
-    assert "timing or chance" in sentence_of(TWO, sometimes, "x", is_smallest=True)
-    assert "left out" not in sentence_of(ONE, always, "x", is_smallest=True)
+    assert "none of them can be left out" in sentence_of(TWO, always, "x", None)
+    assert "no time to find out" in sentence_of(TWO, always, "x", [])
+    assert "timing or chance" in sentence_of(TWO, sometimes, "x", None)
+    assert "left out" not in sentence_of(ONE, always, "x", None)
+
+
+def test_steps_that_were_left_out_one_at_a_time_are_named() -> None:
+    always = Tried("fails", 3, 3)
+    trials = [
+        Trial(1, "step", "", "left out", "right", 2, 0),
+        Trial(2, "step", "", "left out", "fails", 1, 1),
+        Trial(3, "step", "", "left out", "right", 2, 0),
+    ]
+    told = sentence_of(TWO, always, "x", trials)
+    assert "of 3 that were left out one at a time, it needs steps 1, 3" in told
+    assert "each of 1 can be left out alone" in sentence_of(TWO, always, "x", trials[1:2])
 
 
 def test_steps_in_words() -> None:
