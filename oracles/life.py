@@ -193,7 +193,7 @@ def culprit_of(
     lost = _owed(life, expected, first)
     if lost is None:
         return None
-    if damage is Damage.TORN and (torn := _torn(life)) is not None:
+    if damage is Damage.TORN and (torn := _torn(life, first)) is not None:
         return torn
     return _of_lost(life, lost, None if seen is None else _place_of(life, seen),
                     whole=damage not in _PARTS)  # fmt: skip
@@ -217,14 +217,19 @@ def resized(life: Sequence[Moment], offset: int, length: int = 1) -> str:
     return f"{told}behind its end while it had {smallest} bytes"
 
 
-def _torn(life: Sequence[Moment]) -> Culprit | None:
-    """Return the change that a power cut has torn: the last one that was not durable."""
+def _torn(life: Sequence[Moment], first: int | None) -> Culprit | None:
+    """Return the change that a power cut has torn: the last one that was not durable.
+
+    :param first: offset of the first wrong byte: a change of other bytes is not torn.
+    """
     cuts = [at for at, one in enumerate(life) if one.kind == "cut"]
     if not cuts:
         return None
     cut = cuts[-1]
     for at in reversed(range(cut)):
         one = life[at]
+        if one.kind in CHANGES and first is not None and not one.touches(first, 1):
+            continue
         if one.kind == "flush" or one.fua:
             return None
         if one.kind in CHANGES:
@@ -397,9 +402,30 @@ def _no_cut(life: Sequence[Moment], lost: int) -> str:
 
 
 def reads_that_returned(life: Sequence[Moment], lost: int) -> list[int]:
-    """Return the places of the reads that returned a change, before the last read did not."""
+    """Return the places of the reads that returned a change, before the last read did not.
+
+    A read of bytes that a later change has made tells nothing about the change.
+    """
     reads = [at for at in range(lost + 1, len(life)) if life[at].kind == "read"]
-    return [at for at in reads[:-1] if life[at].text not in (NOT_JUDGED, DIFFERED)]
+    return [
+        at
+        for at in reads[:-1]
+        if life[at].text not in (NOT_JUDGED, DIFFERED) and _shows(life, lost, at)
+    ]
+
+
+def _shows(life: Sequence[Moment], lost: int, read: int) -> bool:
+    """Return whether a read has bytes of which a change was the last one before it."""
+    one, asked = life[lost], life[read]
+    left = [(max(one.offset, asked.offset),
+             min(one.offset + one.length, asked.offset + asked.length))]  # fmt: skip
+    for later in life[lost + 1 : read]:
+        if later.kind in CHANGES:
+            start, end = later.offset, later.offset + later.length
+            left = [part for low, high in left
+                    for part in ((low, min(high, start)), (max(low, end), high))]  # fmt: skip
+            left = [(low, high) for low, high in left if low < high]
+    return any(low < high for low, high in left)
 
 
 def ends_before_read(life: Sequence[Moment], lost: int) -> list[Moment]:

@@ -44,6 +44,23 @@ def as_lost_write(finding: Finding, whole: Difference) -> Finding:
     return finding
 
 
+def with_writes_of_part(
+    finding: Finding, last_writes: Callable[[int, int, int], tuple[Operation, ...]]
+) -> Finding:
+    """Return a finding whose writes touched the damaged part of its sector, not just the sector.
+
+    A later write to other bytes of the sector has nothing to do with the damage.
+
+    :param last_writes: returns the last writes to (offset, length), at most so many.
+    """
+    if finding.part is None or finding.sectors != 1:
+        return finding
+    first, end = finding.part
+    count = len(finding.last_writes)
+    writes = last_writes(finding.sector * SECTOR + first, end - first, count) if count else ()
+    return replace(finding, last_writes=writes) if writes else finding
+
+
 def place_of_part(
     finding: Finding, seen: Bytes, offset: int, expected: Callable[[int, int], Bytes]
 ) -> int | None:

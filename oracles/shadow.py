@@ -25,7 +25,7 @@ from oracles.diagnosis import diagnose
 from oracles.finding import Finding, Findings, telling
 from oracles.history import History
 from oracles.life import IN_FLIGHT
-from oracles.lost_part import as_lost_write, place_of_part
+from oracles.lost_part import as_lost_write, place_of_part, with_writes_of_part
 from oracles.promises import DISCARD, FAILED_WRITE
 from oracles.raw_writes import RawWrites
 from oracles.sector_damage import of_unwritten
@@ -349,7 +349,8 @@ class Shadow:
             last = self.history.last_writes(finding.offset, finding.length, _LAST_WRITES)
             whole = _sector_bytes(finding, seen, wanted, offset)
             finding = replace(finding, last_writes=last, volume=self.history.volume)
-            findings[place] = as_lost_write(of_unwritten(finding), whole)
+            finding = as_lost_write(of_unwritten(finding), whole)
+            findings[place] = with_writes_of_part(finding, self.history.last_writes)
         for place in telling(findings, _LIVES):
             whole = _sector_bytes(findings[place], seen, wanted, offset)
             findings[place] = replace(findings[place], sector_bytes=whole)

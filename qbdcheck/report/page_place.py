@@ -321,7 +321,8 @@ def crossing(offset: int, end: int) -> str:
 def _multiple(place: int) -> str:
     if not place:
         return "0"
-    return f"{place}, a multiple of {exact_size(place & -place)}"
+    unit = place & -place
+    return f"{place}, a multiple of {exact_size(unit)}" if unit > 1 else str(place)
 
 
 def shapes(finding: Finding) -> Iterator[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from oracles.damage import Damage
 from oracles.finding import SECTOR, Finding
-from oracles.life import KILLED, MOST, Moment, resized
+from oracles.life import KILLED, MOST, Moment, reads_that_returned, resized
 from oracles.shadow import NotPermitted, Shadow
 from oracles.stamps import Identity
 
@@ -74,6 +74,31 @@ def test_a_torn_sector_accuses_the_write_that_was_not_flushed(shadow: Shadow) ->
     assert finding.culprit
     assert finding.life[finding.culprit.place].kind == "write"
     assert "partly old and partly new" in sentence(finding)
+
+
+def test_a_later_change_of_other_bytes_of_the_sector_is_not_torn(shadow: Shadow) -> None:
+    old = shadow.expected(5 * SECTOR, SECTOR)
+    shadow.write(5 * SECTOR + 200, shadow.stamped(5 * SECTOR + 200, 300))
+    shadow.write(5 * SECTOR, shadow.stamped(5 * SECTOR, 100))
+    new = shadow.expected(5 * SECTOR, SECTOR)
+    shadow.power_cut()
+    finding = finding_of(shadow, 5, new[:230] + old[230:])
+    assert finding.culprit
+    assert finding.life[finding.culprit.place].number == 1
+    assert finding.last_writes[0].number == 1
+    assert "Write #1 was not flushed" in sentence(finding)
+
+
+def test_a_read_of_bytes_of_a_later_change_did_not_return_the_first_one() -> None:
+    life = [
+        Moment("write", 1, 0, 4096),
+        Moment("write", 2, 1024, 512),
+        Moment("read", 0, 1100, 2),
+        Moment("read", 0, 1500, 100),
+        Moment("read", 0, 0, 4096),
+    ]
+    assert reads_that_returned(life, 0) == [3]
+    assert reads_that_returned(life, 1) == [2, 3]
 
 
 def test_after_a_kill_of_the_server_no_power_cut_is_told(shadow: Shadow) -> None:
