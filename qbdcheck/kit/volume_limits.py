@@ -7,7 +7,10 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from oracles.damage import Damage
+from oracles.damage import size as size_of
 from qbdcheck.errors import NotRun, QbdcheckError, SetupError, TooSlowError
+from qbdcheck.kit.expectations import WrongAnswer
 from qbdcheck.kit.nbd_io import minimum_block
 from qbdcheck.machine_speed import work_s
 from qbdcheck.targets.advertised_sizes import step_of
@@ -58,11 +61,12 @@ def exact_size(target: TargetSession, disk: Disk) -> int:
 def _size_made(target: TargetSession, disk: Disk) -> int:
     """Return the size of a new volume, which may exceed the requested size by less than `MOST`.
 
-    :raise AssertionError: it is smaller, or larger by more.
+    :raise WrongAnswer: it is smaller, or larger by more.
     """
     seen, size = exact_size(target, disk), disk.size
-    wrong = f"a new volume of {size} bytes: expected that size or one rounded up, got {seen}"
-    assert size <= seen < size + MOST, wrong
+    if not size <= seen < size + MOST:
+        text = f"a new volume of {size} bytes: expected that size or one rounded up, got {seen}"
+        raise WrongAnswer(text, Damage.SIZE, size_of(size), size_of(seen))
     return seen
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -58,6 +59,7 @@ _HANDSHAKE: Trait = ("command", "handshake")
 _KNOWN_STATES = ("after a power cut", "after a crash or a restart")
 """Of a case, and of each of its failures: requests in flight need not concern the damage."""
 _MIXED = "different kinds of damage"
+_NUMBER = re.compile(r"\d+")
 _OLDER = frozenset(
     kind.value
     for kind in (Damage.STALE, Damage.NEVER_WRITTEN, Damage.LOST, Damage.NOT_LINEARIZABLE)
@@ -295,7 +297,7 @@ def _mixed(members: Sequence[_Failure]) -> str:
     kinds = Counter(one.shows.damage[0] for one in members if one.shows.damage)
     states = Counter(one.shows.state for one in members if one.shows.state in _KNOWN_STATES)
     if not kinds:
-        return NOTHING
+        return _same_message(members) or NOTHING
     told = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common())
     subject = "older data than was acknowledged" if kinds.keys() <= _OLDER else _MIXED
     wrong = [any(is_wrong_read(finding) for finding in one.case.findings) for one in members]
@@ -342,7 +344,15 @@ def _numbers(failures: Sequence[_Failure]) -> str:
 def _text_of(failures: Sequence[_Failure]) -> str:
     """Return the text of failures that show nothing else, or how many there are."""
     texts = dict.fromkeys(_example(one.case) for one in failures)
-    return next(iter(texts)) if len(texts) == 1 else f"{len(failures)} failures with texts alone"
+    if len(texts) == 1:
+        return next(iter(texts))
+    return _same_message(failures) or f"{len(failures)} failures with texts alone"
+
+
+def _same_message(failures: Sequence[_Failure]) -> str:
+    """Return the message of failures whose messages differ in numbers only; "" if they do not."""
+    alike = len({_NUMBER.sub("N", one.case.message) for one in failures}) == 1
+    return f"the same message: {_example(failures[0].case)}" if alike else ""
 
 
 def _lost_its_reply(failure: _Failure, title: str) -> bool:

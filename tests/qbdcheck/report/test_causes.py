@@ -45,6 +45,15 @@ def fails(runs: ModuleType, number: int, *findings: Finding, message: str = "") 
     return made
 
 
+def test_failures_with_the_same_words_are_named_by_them(runs: ModuleType) -> None:
+    cases = [
+        fails(runs, number, message=f"the list has {number} names, expected one more")
+        for number in (2, 30)
+    ]
+    (cause,) = causes_of(cases)
+    assert cause.title == "the same message: the list has 2 names, expected one more"
+
+
 def test_misdirected_data_explains_what_is_missing_elsewhere(runs: ModuleType) -> None:
     misdirected = wrong(Damage.MISDIRECTED, moved=4096)
     cases = [
