@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 
 from blockio.layers import Command
 from qbdcheck.clock import now_s
+from qbdcheck.errors import NotRun
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.readiness import HANDSHAKE_ERRORS
 from qbdcheck.targets.session import TargetSession
@@ -45,6 +46,9 @@ def connections(session: TargetSession) -> str:
             clients.append(_client(disk))
         except HANDSHAKE_ERRORS as error:
             refused = f"; number {len(clients) + 1} was refused: {error}"
+            break
+        except NotRun as error:  # the probe has found out how many it serves
+            refused = f"; {error}"
             break
     assert clients, f"not one connection{refused}"
     block = _block(clients[0])

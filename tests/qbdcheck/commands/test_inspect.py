@@ -135,7 +135,8 @@ def test_a_run_its_bundle_and_its_kept_volume_have_pages(tmp_path: Path) -> None
         assert f"{place}qemu-io.0.log" in names
         assert not any(name.endswith(".img") for name in names)
         lines = [json.loads(line) for line in found.read("events.jsonl").splitlines()]
-        assert [one["event"] for one in lines][-2:] == ["case_ended", "run_ended"]
+        ends = ["case_ended", "case_experiment", "run_ended"]
+        assert [one["event"] for one in lines][-3:] == ends
         for name in names:
             assert str(Path.home()) not in found.read(name).decode() or Path.home() == Path("/")
     assert not list(tmp_path.glob(".run.zip*"))

@@ -38,7 +38,7 @@ def test_a_right_server_is_stressed_and_described(
     profile = changed(tmp_path, "--layer mutants.controls:Reorders --max-connections 20")
     code, output = stressed(profile, capsys, monkeypatch)
     assert code == 0, output
-    assert "at once, each was served; number " in output
+    assert "20 at once, each was served; the target serves 20 clients at a time" in output
     assert "replies overtook others" in output
     assert "1 to 33554432 bytes, at the start and at the end" in output
     assert "a read across the end was refused" in output
