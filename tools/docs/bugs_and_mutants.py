@@ -227,6 +227,8 @@ def main() -> None:
         for file in arguments[part]:
             new = json.loads(file.read_text(encoding="utf-8"))
             record[part] = added(record[part], new, catalogue())
+    if not record["quick"]:
+        parser.error("the record is empty: measure all mutants first, and give --quick FILE")
     write_record(RECORD, record)
     quick, rare = record["quick"], record["rare"]
     fates = dict(quick)
