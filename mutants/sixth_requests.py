@@ -153,49 +153,32 @@ class MergedWriteAppliedAgain(Mutant):
         return reply
 
 
-class ReadBatchCachedLate(VolumeMutant):
-    """What is read goes into a cache in batches, and a write looks only into the cache."""
+class CachedLate(VolumeMutant):
+    """What is read waits before it is in a cache, and a write looks only into the cache.
 
-    id = "read-batch-cached-late"
-    shows = ("stale", "lost write")
-    source = "dm-writeboost issue 131 (read caching)"
-    breaks = "a block that was read, then written, is old again once 32 blocks have been read"
-    BATCH = 32
+    The cache and what waits for it have the data of each block by its offset in bytes.
+    """
 
     def fresh(self) -> tuple[dict[int, bytes], dict[int, bytes]]:
-        """Start with an empty cache, and an empty batch."""
+        """Start with an empty cache, and nothing that waits."""
         return {}, {}
 
-    def on_read(self, real: Real, volume: Volume, offset: int, length: int) -> bytes:
-        """Read whole blocks through the cache."""
-        data: bytes = real(offset, length)
-        if length != BLOCK or offset % BLOCK:
-            return data
-        cache, batch = self.of(volume)
-        cached: bytes | None = cache.get(offset)
-        if cached is not None:
-            return cached if cached != data and self.strikes() else data
-        batch.setdefault(offset, data)
-        if len(batch) >= self.BATCH:
-            if len(cache) > 4 * _MOST:
-                cache.clear()
-            cache.update(batch)
-            batch.clear()
-        return data
-
-    def _drop(self, volume: Volume, offset: int, length: int) -> None:
-        cache, _ = self.of(volume)
-        if length > BLOCK * _MOST:
-            cache.clear()
-        for index in blocks(offset, min(length, BLOCK * _MOST)):
-            cache.pop(index * BLOCK, None)
+    def cached(self, volume: Volume, offset: int, data: bytes) -> bytes:
+        """Return what a read of a block or a part of one returns if the block is in the cache."""
+        old = self.of(volume)[0].get(offset)
+        old = None if old is None else old[: len(data)]
+        return old if old not in {None, data} and self.strikes() else data
 
     def on_write(
         self, real: Real, volume: Volume, offset: int, data: Any, fua: bool = False
     ) -> None:
-        """Invalidate what is in the cache, and not what is in the batch."""
+        """Invalidate what is in the cache, and not what waits."""
         real(offset, data, fua)
-        self._drop(volume, offset, len(data))
+        cache, _ = self.of(volume)
+        if len(data) > BLOCK * _MOST:
+            cache.clear()
+        for index in blocks(offset, min(len(data), BLOCK * _MOST)):
+            cache.pop(index * BLOCK, None)
 
     def on_zeroes(  # noqa: PLR0917  # what zeroes and discards have
         self, real: Real, volume: Volume, offset: int, length: int, is_discard: bool, fua: bool
@@ -213,6 +196,32 @@ class ReadBatchCachedLate(VolumeMutant):
         """Start again."""
         real(seed)
         self.put(volume, self.fresh())
+
+
+class ReadBatchCachedLate(CachedLate):
+    """What is read goes into a cache in batches, and a write looks only into the cache."""
+
+    id = "read-batch-cached-late"
+    shows = ("stale", "lost write")
+    source = "dm-writeboost issue 131 (read caching)"
+    breaks = "a block that was read, then written, is old again once 32 blocks have been read"
+    BATCH = 32
+
+    def on_read(self, real: Real, volume: Volume, offset: int, length: int) -> bytes:
+        """Read whole blocks through the cache."""
+        data: bytes = real(offset, length)
+        if length != BLOCK or offset % BLOCK:
+            return data
+        cache, batch = self.of(volume)
+        if offset in cache:
+            return self.cached(volume, offset, data)
+        batch.setdefault(offset, data)
+        if len(batch) >= self.BATCH:
+            if len(cache) > 4 * _MOST:
+                cache.clear()
+            cache.update(batch)
+            batch.clear()
+        return data
 
 
 class IdleTrimZeroesPayload(Mutant):

@@ -8,10 +8,11 @@ from typing import Any
 
 from blockio.layers import Below, Command, Reply, Request
 from mutants.lineage import _OfClones
-from mutants.mutant import BLOCK, Mutant, blocks, whole_blocks
+from mutants.mutant import BLOCK, Mutant, whole_blocks
 from mutants.patching import replace
+from mutants.sixth_requests import CachedLate
 from mutants.third_snapshots import _chunks
-from mutants.volume_mutant import Real, VolumeMutant
+from mutants.volume_mutant import Real
 from reference_backend.blocking_requests import mark_under_way
 from reference_backend.store.memory import CHUNK_BYTES
 from reference_backend.store.volume import Volume
@@ -75,7 +76,7 @@ class CloneZeroesRace(_OfClones):
         replace(Volume, "discard", make_zero)
 
 
-class LongReadsCachedAtFlush(VolumeMutant):
+class LongReadsCachedAtFlush(CachedLate):
     """Long reads are cached by the next flush, and a write does not look into what waits for it."""
 
     id = "long-reads-cached-at-flush"
@@ -83,43 +84,17 @@ class LongReadsCachedAtFlush(VolumeMutant):
     source = "variant of read-batch-cached-late"
     breaks = "a place that was read by 16 KiB or more, then written, is old again after a flush"
 
-    def fresh(self) -> tuple[dict[int, bytes], dict[int, bytes]]:
-        """Start with an empty cache, and nothing that waits."""
-        return {}, {}
-
     def on_read(self, real: Real, volume: Volume, offset: int, length: int) -> bytes:
         """Keep the blocks of long reads for the next flush; read single blocks from the cache."""
         data: bytes = real(offset, length)
-        cache, waiting = self.of(volume)
-        if 4 * BLOCK <= length <= 64 * BLOCK and not offset % BLOCK and len(waiting) < _MOST:
+        if offset % BLOCK:
+            return data
+        _, waiting = self.of(volume)
+        if 4 * BLOCK <= length <= 64 * BLOCK and len(waiting) < _MOST:
             for index in whole_blocks(offset, length, BLOCK):
-                at = index * BLOCK - offset
-                waiting.setdefault(index, bytes(data[at : at + BLOCK]))
-        elif offset // BLOCK in cache and length <= BLOCK and not offset % BLOCK:
-            cached = cache[offset // BLOCK][:length]
-            return cached if cached != data and self.strikes() else data
-        return data
-
-    def on_write(
-        self, real: Real, volume: Volume, offset: int, data: Any, fua: bool = False
-    ) -> None:
-        """Invalidate what is in the cache, and not what waits."""
-        real(offset, data, fua)
-        self._drop(volume, offset, len(data))
-
-    def _drop(self, volume: Volume, offset: int, length: int) -> None:
-        cache, _ = self.of(volume)
-        for index in blocks(offset, min(length, BLOCK * _MOST)):
-            cache.pop(index, None)
-        if length > BLOCK * _MOST:
-            cache.clear()
-
-    def on_zeroes(  # noqa: PLR0917  # what zeroes and discards have
-        self, real: Real, volume: Volume, offset: int, length: int, is_discard: bool, fua: bool
-    ) -> None:
-        """Invalidate both."""
-        real()
-        self.put(volume, self.fresh())
+                at = index * BLOCK
+                waiting.setdefault(at, bytes(data[at - offset : at - offset + BLOCK]))
+        return self.cached(volume, offset, data) if length <= BLOCK else data
 
     def on_flush(self, real: Real, volume: Volume) -> None:
         """Take what waits into the cache."""
@@ -128,16 +103,6 @@ class LongReadsCachedAtFlush(VolumeMutant):
         cache.clear()
         cache.update(waiting)
         waiting.clear()
-
-    def on_resize(self, real: Real, volume: Volume, size: int) -> None:
-        """Invalidate both."""
-        real(size)
-        self.put(volume, self.fresh())
-
-    def on_power_cut(self, real: Real, volume: Volume, seed: int) -> None:
-        """Start again."""
-        real(seed)
-        self.put(volume, self.fresh())
 
 
 class WokenReadsShareBuffer(Mutant):

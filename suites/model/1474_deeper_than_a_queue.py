@@ -2,7 +2,8 @@
 
 How: one connection sends 500 small writes in one piece, then 200 small reads, then 48 writes of
 64 KiB, then 8 of 1 MiB, twice: more than the queues and buffers of most stores have room for. A
-server may answer later, but not with an error, and not with the data of another request.
+server may answer later, but not with an error, and not with the data of another request. The whole
+volume is read after each of them.
 Guards: full-queue-refuses, queue-full-swaps-data.
 """
 
@@ -37,5 +38,5 @@ def test(new_disk, nbd_io, seed):
             with all_at_once(io):
                 for at in random.sample(places, min(most, len(places))):
                     io.send(command, at, length)
-        for at in range(0, disk.size, MIB):
-            io.read(at, MIB)
+            for at in range(0, disk.size, MIB):  # the next writes would hide what is wrong
+                io.read(at, MIB)
