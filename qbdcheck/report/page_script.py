@@ -7,14 +7,15 @@ failures the script has the recorded operations on the damaged sector, and it wa
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
 
 from oracles.damage import Damage
 from oracles.finding import Finding
-from oracles.life import KILLED, Moment
+from oracles.life import Moment
+from oracles.recorded import steps_of
 from oracles.scripts import SIZE_MAX, Script, Step, to_qemu_io
 from qbdcheck.report.events import CaseExperiment
 
@@ -23,6 +24,8 @@ _STEPS = 60
 _ROUND = 64 << 10
 _QEMU_IO_MAX = 2 << 20
 """Bytes of the largest volume of which the commands of qemu-io are offered: it takes 1 s."""
+_REPEATED = ("write", "zero", "discard", "read", "flush", "close", "cut")
+"""Kinds of moments that a script on one connection repeats."""
 _LONGEST = 32 << 10
 """A longer text is left to the bundle."""
 
@@ -118,20 +121,6 @@ def _of_life(finding: Finding) -> Script | None:
 
 
 def _steps(life: Sequence[Moment]) -> Iterator[Step]:
-    last = "flush"  # replay begins with a durable prefill
-    for one in life:
-        match one.kind:
-            case "write" | "zero":
-                yield Step(one.kind, one.offset, one.length, fua=one.fua)
-            case "discard" | "read":
-                yield Step(one.kind, one.offset, one.length)
-            case "flush" if last != "flush":
-                yield Step("flush")
-            case "close":
-                yield Step("reopen")
-            case "cut" if one.text == KILLED:
-                yield Step("kill")
-            case "cut":
-                seed = one.text.removeprefix("seed ")
-                yield Step("power-cut", seed=int(seed) if seed.isdigit() else 0)
-        last = last if one.kind == "prefill" else one.kind
+    """Yield the requests and cuts of a life, on one connection; replay makes the prefill."""
+    for step in steps_of([one for one in life if one.kind in _REPEATED]):
+        yield replace(step, connection=1)

@@ -109,7 +109,6 @@ class Experiment:
                 self._vary(script)
             else:
                 self._said.unclear.append(words.counted(*counted))
-                is_smallest = True  # more or fewer steps would only change the number
         sentence = words.sentence_of(
             script, rate, source, None if is_smallest else self._trials, is_counted=bool(counted)
         )

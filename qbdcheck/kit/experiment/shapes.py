@@ -258,33 +258,11 @@ def pool_of(shape: Shape, unit: int, low: int, high: int, longest: int) -> list[
     begins = {offset, base, base + 65536, base + 512, base + 1024, base + 2048, base + 4096,
               base + 4096 + 512, base + 8192, base + 32768, base + 32768 + 1536, base + 131072,
               low, base + 777, offset + 512, offset + 4096}  # fmt: skip
-    lengths = {
-        length,
-        512,
-        1024,
-        1536,
-        2048,
-        4096,
-        4608,
-        8192,
-        12288,
-        32768,
-        65536,
-        66048,
-        131072,
-        1 << 20,
-        5555,
-        length + 512,
-        length - 512,
-        length * 2,
-        length + 4096,
-        70000,
-        262144,
-    }
-    begins |= (
-        set(range(low, high, 1 << 17)) if high - low < 1 << 22 else {1 << 20, 1 << 21, 1 << 22}
-    )
-    lengths |= {1 << 18, (1 << 18) + 512, 1 << 19, (1 << 19) + 4096, (1 << 20) + 512}
+    lengths = {length, length + 512, length - 512, length + 4096, length * 2, 512, 1024, 1536, 2048,
+               4096, 4608, 5555, 8192, 12288, 32768, 65536, 66048, 70000, 131072, 1 << 18,
+               (1 << 18) + 512, 1 << 19, (1 << 19) + 4096, 1 << 20, (1 << 20) + 512}  # fmt: skip
+    far = range(low, high, 1 << 17) if high - low < 1 << 22 else (1 << 20, 1 << 21, 1 << 22)
+    begins.update(far)
     ends = {base + 4096, base + 65536, base + 131072, base + 65536 - 512, base + 4096 + 300, high}
     found = {(begin, one) for begin in begins for one in lengths}
     found |= {(begin, end - begin) for begin in begins for end in ends}

@@ -242,7 +242,7 @@ def sentence_of(
     if rate.failed < rate.plays:
         told += ". It depends on timing or chance, so nothing was varied"
     elif is_counted:
-        told += ", by chance or by their number"
+        told += "; that depends on chance or on the number of requests"
     elif count > 1 and trials is None:
         told += ", and none of them can be left out"
     elif count > 1 and trials is not None:
