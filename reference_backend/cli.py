@@ -1,4 +1,6 @@
-"""The command line: ``reference_backend serve|proxy|cluster|create|list|info|resize|snapshot|rm``.
+"""The command line: ``reference_backend COMMAND``.
+
+The commands: serve, proxy, vhost-user, cluster, create, list, info, resize, snapshot, rm.
 
 Exit status: 0 for success; 2 for wrong arguments or an error that the message says how to fix.
 Start-up time matters, because each test case starts a server. So modules that only some commands
@@ -30,6 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from reference_backend.proxy import proxy
 
             return proxy(arguments)
+        if arguments.command == "vhost-user":
+            from reference_backend.vhost_user.bridge import serve_vhost_user
+
+            return serve_vhost_user(arguments)
         if arguments.command == "cluster":
             from reference_backend.cluster.serving import serve_cluster
 

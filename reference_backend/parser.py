@@ -113,6 +113,22 @@ def _add_proxy(commands: argparse._SubParsersAction[_Parser]) -> None:
     add("--ready-fd", metavar="FD", type=int, help="write 'ready ADDRESS' to FD instead of stdout")
 
 
+def _add_vhost_user(commands: argparse._SubParsersAction[_Parser]) -> None:
+    about = "serve the disk of a vhost-user-blk daemon over NBD"
+    bridge = commands.add_parser("vhost-user", help=about)
+    add = bridge.add_argument
+    add("--to", metavar="PATH", required=True, help="Unix socket of the daemon")
+    add("--socket", metavar="PATH", required=True, help="listen on a Unix socket, mode 0600")
+    add("--export-name", action="append", default=[], metavar="NAME", help="name of the export")
+    add("--control", metavar="PATH", help="offer QMP on this Unix socket, to change rules")
+    add("--layer", action="append", default=[], metavar=LAYER, help="add a layer; repeatable")
+    add("--rules", metavar="FILE", help="fault rules (docs/rules.md)")
+    add("--seed", metavar="N", type=int, default=0, help="seed of rules, segments and queues")
+    add("--ready-fd", metavar="FD", type=int, help="write 'ready ADDRESS' to FD instead of stdout")
+    command = "command of the daemon, after --; it ends with this process"
+    add("daemon", nargs="*", metavar="COMMAND", help=command)
+
+
 def _add_cluster(commands: argparse._SubParsersAction[_Parser]) -> None:
     cluster = commands.add_parser("cluster", help="serve a volume that three nodes keep")
     add = cluster.add_argument
@@ -167,6 +183,7 @@ def parser(command: str | None = None) -> argparse.ArgumentParser:
         _add_serve(commands)
     if command != "serve":
         _add_proxy(commands)
+        _add_vhost_user(commands)
         _add_cluster(commands)
         _add_pool_commands(commands)
     return top

@@ -38,6 +38,7 @@ CAPABILITIES: Mapping[str, str] = {
     "own_driver": "has a QEMU driver of its own",
     "refuses_writes": "serves volumes that no client can write",
     "volume_per_connection": "gives each connection a volume of its own",
+    "vhost_user": "serves its volumes by vhost-user-blk",
     "few_clients": "serves only a few clients at a time",
 }
 """The capabilities that a case may require; each completes the sentence "the target ..."."""

@@ -111,6 +111,8 @@ MODULES = (
     "request_errors",
     "server_ends",
     "small_space",
+    "virtio_blk",
+    "virtio_reads",
     "volume_limits",
 )
 """The modules of this package that cases may import."""

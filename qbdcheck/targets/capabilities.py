@@ -170,6 +170,8 @@ def declared(description: Description) -> Iterator[str]:
         yield "refuses_writes"
     if description.has_volume_per_connection:
         yield "volume_per_connection"
+    if description.vhost_user is not None:
+        yield "vhost_user"
     if description.blockdev["driver"] not in _SHARED_DRIVERS:
         yield "own_driver"
 

@@ -1,0 +1,336 @@
+"""A driver of virtio-blk on a target's vhost-user daemon, for cases about queues and descriptors.
+
+`VirtioBlk` is the front end of `reference_backend.vhost_user` on a disk with known contents: it
+stamps its writes and judges its reads. Everything else a case sends as descriptors.
+
+Many daemons serve one front end at a time. So no NBD client may use the disk meanwhile, and a case
+closes a `VirtioBlk` before `disk.verify()`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Self
+
+from oracles.stamps import SECTOR
+from qbdcheck.clock import now_s, pause
+from qbdcheck.errors import SetupError
+from qbdcheck.kit.request_errors import RequestHangs, RequestLost
+from qbdcheck.machine_speed import Limit, must_not_be_starved
+from qbdcheck.targets.disk import Disk
+from qbdcheck.targets.disk_io import judge
+from qbdcheck.targets.placeholders import fill
+from reference_backend.vhost_user.front_end import (
+    WANTED,
+    WANTED_PROTOCOL,
+    FrontEnd,
+    Queue,
+    kick,
+    wait_for_call,
+)
+from reference_backend.vhost_user.memory import SharedMemory
+from reference_backend.vhost_user.messages import (
+    INFLIGHT,
+    Code,
+    Feature,
+    MessageError,
+    ProtocolFeature,
+)
+from reference_backend.vhost_user.requests import (
+    HEADER,
+    RANGE,
+    UNMAP,
+    Kind,
+    Pending,
+    Requests,
+    Status,
+)
+from reference_backend.vhost_user.ring import DESCRIPTOR, Ring, RingError, Segment
+
+__all__ = [
+    "DESCRIPTOR",
+    "HEADER",
+    "INFLIGHT",
+    "RANGE",
+    "UNMAP",
+    "WANTED",
+    "WANTED_PROTOCOL",
+    "Code",
+    "Feature",
+    "FrontEnd",
+    "Kind",
+    "MessageError",
+    "Pending",
+    "ProtocolFeature",
+    "Queue",
+    "Ring",
+    "RingError",
+    "Segment",
+    "SharedMemory",
+    "Status",
+    "VirtioBlk",
+    "connect",
+    "kick",
+    "name_of",
+    "polled",
+    "serves",
+    "socket_of",
+    "wait_for_call",
+    "wait_used",
+]
+
+REPLY_LIMIT_S = 5.0
+"""Seconds that a daemon may take for one request."""
+_STEP_S = 0.02
+
+
+def socket_of(disk: Disk) -> str:
+    """Return the Unix socket of the daemon that serves a disk's volume."""
+    backend = disk.backend
+    text = backend.description.vhost_user
+    assert text is not None, "the case requires vhost_user"
+    return fill(text, backend.values())
+
+
+def connect(
+    disk: Disk,
+    *,
+    features: int = WANTED,
+    protocol: int = WANTED_PROTOCOL,
+    memory: SharedMemory | None = None,
+) -> FrontEnd:
+    """Return a front end without queues; try again while the daemon refuses connections.
+
+    :raise MessageError: the daemon breaks the protocol.
+    :raise SetupError: it does not accept a connection.
+    """
+    limit = Limit(REPLY_LIMIT_S)
+    while True:
+        try:
+            return FrontEnd(socket_of(disk), features=features, protocol=protocol, memory=memory)
+        except (ConnectionRefusedError, FileNotFoundError) as error:
+            if limit.is_over:
+                msg = f"the vhost-user daemon does not accept connections: {error}"
+                raise SetupError(msg) from error
+            pause(_STEP_S)
+
+
+def name_of(status: int) -> str:
+    """Return the name of a status byte."""
+    try:
+        return f"VIRTIO_BLK_S_{Status(status).name}"
+    except ValueError:
+        return f"status {status:#04x}"
+
+
+class VirtioBlk:
+    """A driver with running queues on a disk. Offsets and lengths are in bytes.
+
+    :param features: what to accept, of what the daemon offers.
+    :param queues: how many queues; fewer if the daemon has fewer.
+    :param size: descriptors of each, a power of two.
+    """
+
+    def __init__(
+        self,
+        disk: Disk,
+        *,
+        features: int = WANTED,
+        protocol: int = WANTED_PROTOCOL,
+        queues: int = 1,
+        size: int = 128,
+    ) -> None:
+        self.disk = disk
+        self.front_end = connect(disk, features=features, protocol=protocol)
+        self.config = self.front_end.config()
+        most = 1
+        if self.front_end.features & Feature.MQ:
+            most = min(self.config.num_queues, self.front_end.most_queues)
+        self.requests = Requests(self.front_end, max(1, min(queues, most)), size)
+        self._lane = disk.shadow.history.new_lane("virtio-blk queue")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection."""
+        self.requests.close()
+        self.front_end.close()
+
+    def has(self, feature: Feature) -> bool:
+        """Return whether a feature was negotiated."""
+        return bool(self.front_end.features & feature)
+
+    @property
+    def block(self) -> int:
+        """Bytes of the smallest request."""
+        return max(SECTOR, self.config.blk_size) if self.has(Feature.BLK_SIZE) else SECTOR
+
+    @property
+    def most_segments(self) -> int:
+        """Most segments of data of a request (VIRTIO 1.2, section 5.2.4)."""
+        most = self.requests.size - 2
+        return min(most, self.config.seg_max or 1) if self.has(Feature.SEG_MAX) else most
+
+    @property
+    def longest_segment(self) -> int:
+        """Most bytes of a segment."""
+        limit = self.config.size_max if self.has(Feature.SIZE_MAX) else 0
+        return limit or 1 << 20
+
+    def finish(self, pending: Pending, what: str) -> int:
+        """Wait for a request; return its status byte. The caller frees it.
+
+        :raise RequestHangs: the daemon has not used it in time.
+        :raise RequestLost: the daemon ended, or broke a rule of the ring.
+        """
+        limit = Limit(REPLY_LIMIT_S)
+        while not pending.done.wait(_STEP_S):
+            if self.front_end.is_lost():
+                self.requests.fail("the daemon ended the connection")
+            if limit.is_over:
+                must_not_be_starved(f"{what} was not completed within {REPLY_LIMIT_S:g} s")
+                raise RequestHangs(f"{what}: the daemon has not completed it in time")
+        if pending.failure is not None:
+            raise RequestLost(f"{what}: {pending.failure}")
+        return pending.status()
+
+    def write(
+        self,
+        offset: int,
+        length: int,
+        *,
+        pieces: Sequence[int] = (),
+        indirect: bool = False,
+        queue: int = 0,
+    ) -> None:
+        """Write stamped data.
+
+        :raise AssertionError: the daemon answers with an error.
+        """
+        shadow = self.disk.shadow
+        shadow.history.lane = self._lane
+        data = shadow.stamped(offset, length)
+        pending = self.requests.send(
+            Kind.WRITE, offset // SECTOR, data, pieces=pieces, indirect=indirect, queue=queue
+        )
+        what = f"a write of {length} bytes at {offset}{_shape(pieces, indirect)}"
+        shadow.maybe_write(offset, data)
+        self.must_succeed(pending, what)
+        shadow.write(offset, data)
+
+    def read(
+        self,
+        offset: int,
+        length: int,
+        *,
+        pieces: Sequence[int] = (),
+        indirect: bool = False,
+        queue: int = 0,
+    ) -> bytes:
+        """Read, compare with the shadow, and return the bytes.
+
+        :raise AssertionError: the daemon answers with an error, or the data is wrong.
+        """
+        self.disk.shadow.history.lane = self._lane
+        pending = self.requests.send(
+            Kind.READ, offset // SECTOR, reads=length, pieces=pieces, indirect=indirect, queue=queue
+        )
+        what = f"a read of {length} bytes at {offset}{_shape(pieces, indirect)}"
+        data = self.must_succeed(pending, what)
+        judge(self.disk.shadow, offset, data, what)
+        return data
+
+    def judge(self, offset: int, data: bytes, what: str) -> None:
+        """Compare data that was read in another way with the shadow."""
+        judge(self.disk.shadow, offset, data, what)
+
+    def flush(self) -> None:
+        """Flush, where the daemon offers it."""
+        if self.has(Feature.FLUSH):
+            self.must_succeed(self.requests.send(Kind.FLUSH), "a flush")
+            self.disk.shadow.flush()
+
+    def must_succeed(self, pending: Pending, what: str) -> bytes:
+        """Wait for a request that must succeed; return its data, and free it."""
+        status = self.finish(pending, what)
+        data = pending.data()
+        written = pending.written
+        pending.free()
+        assert status == Status.OK, f"{what}: the daemon answers {name_of(status)}"
+        most = pending.from_daemon + 1
+        assert written <= most, (
+            f"{what}: the used ring says that {written} bytes were written, into room for {most}"
+        )
+        return data
+
+    def must_refuse(
+        self,
+        what: str,
+        kind: int,
+        sector: int = 0,
+        data: bytes = b"",
+        reads: int = 0,
+        *,
+        statuses: Sequence[Status] = (Status.IOERR, Status.UNSUPP),
+    ) -> None:
+        """Send a request that the daemon must refuse with one of some statuses."""
+        pending = self.requests.send(kind, sector, data, reads)
+        status = self.finish(pending, what)
+        pending.free()
+        wanted = " or ".join(name_of(one) for one in statuses)
+        assert status in statuses, f"{what}: the daemon answers {name_of(status)}, not {wanted}"
+
+
+def serves(disk: Disk) -> bool:
+    """Return whether the daemon serves a new front end: it reads the first block."""
+    try:
+        with VirtioBlk(disk) as io:
+            io.read(0, io.block)
+    except (MessageError, RequestLost, SetupError):
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def polled(front_end: FrontEnd, size: int, start: int = 0) -> Iterator[Queue]:
+    """Yield a running queue without a thread: the case takes completions itself."""
+    queue = front_end.start_queue(size, start=start)
+    try:
+        yield queue
+    finally:
+        front_end.close()
+
+
+def wait_used(queue: Queue, count: int, what: str) -> list[int]:
+    """Wait until the daemon has used ``count`` chains of a queue; return their heads in order.
+
+    :raise RequestHangs: it has not in time, though it was idle.
+    :raise RingError: it broke a rule of the ring.
+    """
+    limit = Limit(REPLY_LIMIT_S)
+    heads: list[int] = []
+    began = now_s()
+    while len(heads) < count:
+        queue.ring.expect_interrupt()
+        found = queue.ring.pop()
+        heads += [one.head for one in found]
+        if found:
+            continue
+        if limit.is_over:
+            late = f"{what}: {len(heads)} of {count} requests were completed"
+            must_not_be_starved(f"{late} in {now_s() - began:.0f} s")
+            raise RequestHangs(f"{late}, and no interrupt came for the others")
+        wait_for_call(queue, _STEP_S * 5)
+    return heads
+
+
+def _shape(pieces: Sequence[int], indirect: bool) -> str:
+    parts = f" in segments of {', '.join(map(str, pieces[:8]))} bytes" if len(pieces) > 1 else ""
+    if len(pieces) > 8:
+        parts += f" and {len(pieces) - 8} more"
+    return parts + (", by an indirect table" if indirect else "")

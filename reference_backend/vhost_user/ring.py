@@ -1,0 +1,218 @@
+"""The driver's side of a split virtqueue (VIRTIO 1.2, section 2.7).
+
+Indexes are stored by a `memoryview` of 16-bit numbers: that is one store, so the daemon never sees
+half an index. `struct` would store byte by byte.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from reference_backend.vhost_user.memory import GUEST_BASE, USER_BASE, SharedMemory
+
+DESCRIPTOR = struct.Struct("<QIHH")
+"""Address, length, flags, next."""
+USED_ELEMENT = struct.Struct("<II")
+NEXT = 1
+WRITE = 2
+INDIRECT = 4
+_NO_NOTIFY = 1
+_U16 = 1 << 16
+
+
+class Segment(NamedTuple):
+    """One descriptor of a request: offset in the shared memory, bytes, who writes."""
+
+    offset: int
+    length: int
+    to_driver: bool
+    """Whether the daemon writes it (data of a read, the status); else it reads it."""
+
+
+class Used(NamedTuple):
+    """An element of the used ring: the first descriptor of a chain, and the bytes written."""
+
+    head: int
+    written: int
+
+
+class RingError(Exception):
+    """The daemon broke the rules of the ring. The message says how."""
+
+
+class Ring:
+    """One queue of a driver. `add` and `pop` may be called by different threads.
+
+    :param memory: holds the ring, from a range that the ring takes.
+    :param size: descriptors, a power of two, at most 32768.
+    :param event_idx: whether VIRTIO_F_EVENT_IDX was negotiated.
+    :param start: the first index of both rings, 0 to 65535. It shows what happens where an index
+        wraps, without 65536 requests before.
+    """
+
+    def __init__(
+        self, memory: SharedMemory, size: int, *, event_idx: bool = False, start: int = 0
+    ) -> None:
+        self.memory = memory
+        self.size = size
+        self.event_idx = event_idx
+        self.start = start
+        available, used = 16 * size, 16 * size + 4096 + 2 * size
+        used = -(-used // 4096) * 4096
+        self._bytes = used + 4096 + 8 * size
+        self.offset = memory.take(self._bytes)
+        self.available, self.used = self.offset + available, self.offset + used
+        self._map = memory.map
+        self._map[self.offset : self.offset + self._bytes] = bytes(self._bytes)
+        self._u16 = memoryview(self._map).cast("H")
+        self._free = list(range(size))
+        self._chains: dict[int, list[int]] = {}
+        self._next = self._seen = start
+        self._lock = threading.Lock()
+        self._put(self.available + 2, start)
+        self._put(self.used + 2, start)
+        self.expect_interrupt()
+
+    def addresses(self) -> tuple[int, int, int]:
+        """Return the user addresses of descriptors, used ring and available ring."""
+        base = USER_BASE
+        return base + self.offset, base + self.used, base + self.available
+
+    def room(self) -> int:
+        """Return how many descriptors are free."""
+        return len(self._free)
+
+    def add(self, segments: Sequence[Segment], *, indirect: int | None = None) -> int:
+        """Make one chain available; return its head. `must_notify` says whether to kick.
+
+        :param segments: those that the daemon reads come first.
+        :param indirect: offset of a table in the memory with room for the segments: the chain then
+            takes one descriptor of the ring.
+
+        :raise IndexError: the ring has not enough free descriptors.
+        """
+        return self.add_chains([(segments, indirect)])[0]
+
+    def add_chains(self, chains: Sequence[tuple[Sequence[Segment], int | None]]) -> list[int]:
+        """Make several chains available by one change of the index; return their heads."""
+        with self._lock:
+            needed = sum(1 if table is not None else len(chain) for chain, table in chains)
+            if needed > len(self._free):
+                msg = f"{needed} descriptors are needed, and {len(self._free)} are free"
+                raise IndexError(msg)
+            heads = []
+            for number, (segments, table) in enumerate(chains):
+                head = self._write_chain(segments, table)
+                slot = (self._next + number) % self.size
+                self._put(self.available + 4 + 2 * slot, head)
+                heads.append(head)
+            self._next = (self._next + len(chains)) % _U16
+            self._put(self.available + 2, self._next)
+        return heads
+
+    def must_notify(self, added: int) -> bool:
+        """Return whether the daemon wants a kick for the last ``added`` chains (section 2.7.10)."""
+        _fence()
+        if not self.event_idx:
+            return not self._get(self.used) & _NO_NOTIFY
+        event = self._get(self.used + 4 + 8 * self.size)
+        return (self._next - event - 1) % _U16 < added
+
+    def pop(self) -> list[Used]:
+        """Return the chains that the daemon has used since the last call, and free them.
+
+        :raise RingError: it used a chain that is not available, or more chains than there are.
+        """
+        with self._lock:
+            index = self._get(self.used + 2)
+            count = (index - self._seen) % _U16
+            if count > len(self._chains):
+                msg = (
+                    f"the used ring has {count} new elements,"
+                    f" although {len(self._chains)} requests are outstanding"
+                )
+                raise RingError(msg)
+            found = []
+            for _ in range(count):
+                at = self.used + 4 + 8 * (self._seen % self.size)
+                used = Used(*USED_ELEMENT.unpack_from(self._map, at))
+                chain = self._chains.pop(used.head, None)
+                if chain is None:
+                    msg = f"descriptor {used.head} was used, although no request begins there"
+                    raise RingError(msg)
+                self._free.extend(chain)
+                self._seen = (self._seen + 1) % _U16
+                found.append(used)
+        return found
+
+    def expect_interrupt(self) -> None:
+        """Ask for an interrupt at the next used chain. Call `pop` once more afterwards."""
+        if self.event_idx:
+            self._put(self.available + 4 + 2 * self.size, self._seen)
+        _fence()
+
+    def outstanding(self) -> int:
+        """Return how many chains the daemon has not used."""
+        return len(self._chains)
+
+    def indexes(self) -> tuple[int, int]:
+        """Return the next index of the available ring, and that of the used ring."""
+        return self._next, self._get(self.used + 2)
+
+    def close(self) -> None:
+        """Give the memory back. Call it when the daemon has stopped the queue."""
+        self._u16.release()
+        self.memory.give_back(self.offset, self._bytes)
+
+    def _write_chain(self, segments: Sequence[Segment], table: int | None) -> int:
+        if table is not None:
+            write_table(self.memory, table, segments)
+            head = self._free.pop()
+            self._descriptor(head, GUEST_BASE + table, 16 * len(segments), INDIRECT, 0)
+            self._chains[head] = [head]
+            return head
+        places = [self._free.pop() for _ in segments]
+        for number, (place, segment) in enumerate(zip(places, segments, strict=True)):
+            last = number + 1 == len(places)
+            flags = (0 if last else NEXT) | (WRITE if segment.to_driver else 0)
+            following = 0 if last else places[number + 1]
+            self._descriptor(place, GUEST_BASE + segment.offset, segment.length, flags, following)
+        self._chains[places[0]] = places
+        return places[0]
+
+    def _descriptor(
+        self, place: int, address: int, length: int, flags: int, following: int
+    ) -> None:
+        at = self.offset + 16 * place
+        DESCRIPTOR.pack_into(self._map, at, address, length, flags, following)
+
+    def _get(self, at: int) -> int:
+        return self._u16[at // 2]
+
+    def _put(self, at: int, value: int) -> None:
+        _fence()  # what was written before is visible before the index
+        self._u16[at // 2] = value
+
+
+def write_table(memory: SharedMemory, table: int, segments: Sequence[Segment]) -> None:
+    """Write a table of indirect descriptors (section 2.7.5.3) at an offset of the memory."""
+    for number, segment in enumerate(segments):
+        last = number + 1 == len(segments)
+        flags = (0 if last else NEXT) | (WRITE if segment.to_driver else 0)
+        address = GUEST_BASE + segment.offset
+        following = 0 if last else number + 1
+        DESCRIPTOR.pack_into(
+            memory.map, table + 16 * number, address, segment.length, flags, following
+        )
+
+
+_barrier = threading.Lock()
+
+
+def _fence() -> None:
+    """Order loads and stores: taking a lock is an atomic instruction with a full barrier."""
+    with _barrier:
+        pass
