@@ -30,6 +30,7 @@ _VALUES: dict[str, Callable[[str], Any]] = {
     "--preferred-block": parse_size,
     "--max-block": parse_size,
     "--pid-file": str,
+    "--vhost-user": str,
     "--rules": str,
 }
 _LISTS = frozenset({"--export-name", "--layer"})
@@ -52,6 +53,7 @@ DEFAULTS: dict[str, Any] = {
     "min_block": 1,
     "preferred_block": None,
     "max_block": 32 << 20,
+    "vhost_user": None,
     "write_cache": "volatile",
     "undo_limit": None,
     "max_connections": None,

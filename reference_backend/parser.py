@@ -80,6 +80,7 @@ def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
         default=32 << 20,
         help="maximum request size (default 32M)",
     )
+    add("--vhost-user", metavar="PATH", help="serve the first volume by vhost-user-blk as well")
     cache = "volatile: a power cut loses unflushed writes; through: every write is durable"
     add("--write-cache", choices=("volatile", "through"), default="volatile", help=cache)
     add(

@@ -65,6 +65,12 @@ def _running(
     with contextlib.ExitStack() as cleanup:
         server.start()
         cleanup.callback(server.stop)
+        if arguments.vhost_user:
+            from reference_backend.vhost_user.back_end import BackEnd
+
+            back_end = BackEnd(arguments.vhost_user, lambda: pool.open(pool.list()[0]), layers)
+            back_end.start()
+            cleanup.callback(back_end.stop)
         for layer in layers:
             if isinstance(layer, RuleLayer):
                 cleanup.callback(layer.disarm)  # first: server.stop() waits for held requests

@@ -33,7 +33,7 @@ CONFIG_BYTES = 60
 """Bytes of struct virtio_blk_config up to the fields of WRITE_ZEROES (section 5.2.4)."""
 REPLY_S = 30.0
 """Seconds within which a daemon must answer a message."""
-_CONFIG = struct.Struct("<QIIHBBIBBHIBxHIIIIIB")
+CONFIG = struct.Struct("<QIIHBBIBBHIBxHIIIIIB")
 
 
 class Config(NamedTuple):
@@ -188,7 +188,7 @@ class FrontEnd:
         if len(data) != CONFIG_BYTES:
             msg = f"GET_CONFIG: a reply with {len(data)} bytes, and not {CONFIG_BYTES}"
             raise MessageError(msg)
-        return Config(*_CONFIG.unpack(data[: _CONFIG.size]))
+        return Config(*CONFIG.unpack(data[: CONFIG.size]))
 
     # -- queues
 
@@ -277,9 +277,9 @@ class FrontEnd:
 
     def _receive(self, code: int) -> tuple[bytes, list[int]]:
         try:
-            head, fds = _receive_exactly(self.socket, m.HEADER.size)
+            head, fds = receive_exactly(self.socket, m.HEADER.size)
             found, flags, size = m.decode_head(head)
-            payload, more = _receive_exactly(self.socket, size)
+            payload, more = receive_exactly(self.socket, size)
         except (OSError, EOFError) as error:
             self._lost(code, error)
         if found != code or not flags & m.REPLY:
@@ -306,9 +306,9 @@ class FrontEnd:
         assert self._back is not None
         with contextlib.suppress(OSError, EOFError, MessageError), self._back:
             while True:
-                head, _ = _receive_exactly(self._back, m.HEADER.size)
+                head, _ = receive_exactly(self._back, m.HEADER.size)
                 code, flags, size = m.decode_head(head)
-                _receive_exactly(self._back, size)
+                receive_exactly(self._back, size)
                 if code == m.BackEndCode.CONFIG_CHANGE_MSG and self.on_config_change:
                     self.on_config_change()
                 if flags & m.NEED_REPLY:
@@ -330,7 +330,11 @@ def wait_for_call(queue: Queue, timeout_s: float) -> bool:
     return True
 
 
-def _receive_exactly(sock: socket.socket, length: int) -> tuple[bytes, list[int]]:
+def receive_exactly(sock: socket.socket, length: int) -> tuple[bytes, list[int]]:
+    """Return ``length`` bytes and the descriptors that came with them.
+
+    :raise EOFError: the other side ended the connection.
+    """
     data, fds = b"", array.array("i")
     while len(data) < length:
         part, extra, _, _ = sock.recvmsg(length - len(data), socket.CMSG_SPACE(8 * fds.itemsize))

@@ -115,7 +115,7 @@ class Ring:
 
     def must_notify(self, added: int) -> bool:
         """Return whether the daemon wants a kick for the last ``added`` chains (section 2.7.10)."""
-        _fence()
+        order_memory()
         if not self.event_idx:
             return not self._get(self.used) & _NO_NOTIFY
         event = self._get(self.used + 4 + 8 * self.size)
@@ -152,7 +152,7 @@ class Ring:
         """Ask for an interrupt at the next used chain. Call `pop` once more afterwards."""
         if self.event_idx:
             self._put(self.available + 4 + 2 * self.size, self._seen)
-        _fence()
+        order_memory()
 
     def outstanding(self) -> int:
         """Return how many chains the daemon has not used."""
@@ -193,7 +193,7 @@ class Ring:
         return self._u16[at // 2]
 
     def _put(self, at: int, value: int) -> None:
-        _fence()  # what was written before is visible before the index
+        order_memory()  # what was written before is visible before the index
         self._u16[at // 2] = value
 
 
@@ -212,7 +212,7 @@ def write_table(memory: SharedMemory, table: int, segments: Sequence[Segment]) -
 _barrier = threading.Lock()
 
 
-def _fence() -> None:
+def order_memory() -> None:
     """Order loads and stores: taking a lock is an atomic instruction with a full barrier."""
     with _barrier:
         pass
