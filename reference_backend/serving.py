@@ -68,7 +68,7 @@ def _running(
         if arguments.vhost_user:
             from reference_backend.vhost_user.back_end import BackEnd
 
-            back_end = BackEnd(arguments.vhost_user, lambda: pool.open(pool.list()[0]), layers)
+            back_end = BackEnd(arguments.vhost_user, pool.open(pool.list()[0]), layers)
             back_end.start()
             cleanup.callback(back_end.stop)
         for layer in layers:

@@ -268,6 +268,15 @@ class VirtioBlk:
         )
         return data
 
+    def must_answer(
+        self, what: str, kind: int, sector: int = 0, data: bytes = b"", reads: int = 0
+    ) -> int:
+        """Send a request that the daemon must complete in time; return the status."""
+        pending = self.requests.send(kind, sector, data, reads)
+        status = self.finish(pending, what)
+        pending.free()
+        return status
+
     def must_refuse(
         self,
         what: str,
@@ -279,9 +288,7 @@ class VirtioBlk:
         statuses: Sequence[Status] = (Status.IOERR, Status.UNSUPP),
     ) -> None:
         """Send a request that the daemon must refuse with one of some statuses."""
-        pending = self.requests.send(kind, sector, data, reads)
-        status = self.finish(pending, what)
-        pending.free()
+        status = self.must_answer(what, kind, sector, data, reads)
         wanted = " or ".join(name_of(one) for one in statuses)
         assert status in statuses, f"{what}: the daemon answers {name_of(status)}, not {wanted}"
 

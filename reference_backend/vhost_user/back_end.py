@@ -47,14 +47,16 @@ _NO_DESCRIPTOR_MASK = 0xFF
 class BackEnd:
     """Listens on a Unix socket, and serves a volume.
 
-    :param open_volume: returns the volume, for each front end.
     :param layers: those above the volume; the same as those of the NBD server.
+
+    :raise ValueError: virtio-blk cannot express the size of the volume.
     """
 
-    def __init__(
-        self, path: str, open_volume: Callable[[], Device], layers: Sequence[Layer]
-    ) -> None:
-        self._path, self._open, self._layers = path, open_volume, layers
+    def __init__(self, path: str, device: Device, layers: Sequence[Layer]) -> None:
+        if device.size % SECTOR:
+            msg = f"--vhost-user: {device.size} bytes are no multiple of {SECTOR}"
+            raise ValueError(msg)
+        self._path, self._device, self._layers = path, device, layers
         self._listening: socket.socket | None = None
         self._sessions: set[Session] = set()
         self._stopped = False
@@ -86,7 +88,7 @@ class BackEnd:
             except OSError:
                 return
             self._number += 1
-            session = Session(sock, self._open(), self._layers, self._number)
+            session = Session(sock, self._device, self._layers, self._number)
             self._sessions.add(session)
             threading.Thread(target=self._serve, args=(session,), daemon=True).start()
 

@@ -66,6 +66,7 @@ class Config(NamedTuple):
 class Queue(NamedTuple):
     """A ring with its two eventfds."""
 
+    front_end: FrontEnd
     ring: Ring
     kick: int
     call: int
@@ -132,7 +133,10 @@ class FrontEnd:
             if not acknowledged:
                 return
             reply, _ = self._receive(code)
-        (result,) = m.U64.unpack(reply[: m.U64.size])
+        if len(reply) != m.U64.size:
+            msg = f"{m.name_of(code)}: an acknowledgement of {len(reply)} bytes"
+            raise MessageError(msg)
+        (result,) = m.U64.unpack(reply)
         if result:
             msg = f"{m.name_of(code)}: the daemon answered {result}, which means a failure"
             raise MessageError(msg)
@@ -210,7 +214,7 @@ class FrontEnd:
         :param base: the index from which the daemon takes available requests.
         """
         flags = os.EFD_CLOEXEC | os.EFD_NONBLOCK
-        queue = Queue(ring, os.eventfd(0, flags), os.eventfd(0, flags))
+        queue = Queue(self, ring, os.eventfd(0, flags), os.eventfd(0, flags))
         index = len(self.queues)
         self.queues.append(queue)
         self.send(Code.SET_VRING_NUM, m.VRING_STATE.pack(index, ring.size))

@@ -113,6 +113,16 @@ class Ring:
             self._put(self.available + 2, self._next)
         return heads
 
+    def publish(self, head: int, index: int | None = None) -> None:
+        """Make a chain available whose descriptors the caller has written; for tests of daemons.
+
+        :param index: the new available index; by default the next one.
+        """
+        with self._lock:
+            self._put(self.available + 4 + 2 * (self._next % self.size), head)
+            self._next = (self._next + 1) % _U16 if index is None else index % _U16
+            self._put(self.available + 2, self._next)
+
     def must_notify(self, added: int) -> bool:
         """Return whether the daemon wants a kick for the last ``added`` chains (section 2.7.10)."""
         order_memory()
