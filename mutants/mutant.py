@@ -43,6 +43,8 @@ class Mutant:
     waits = False
     above_rules = True
     """The bug is in the backend, and rules are faults of the disk below it."""
+    base: ClassVar[str] = "reference"
+    """The target that gets the bug, unless ``@TARGET`` names another one."""
     memory_only: ClassVar[bool] = False
     """The bug is in the code of the memory store; other stores do not have it."""
 

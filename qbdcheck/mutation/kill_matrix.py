@@ -41,7 +41,7 @@ from qbdcheck.options import (
     TargetOptions,
 )
 from qbdcheck.report import page_case
-from qbdcheck.targets.mutant_target import DEFAULT_BASE, HAS, knobs_for, parse
+from qbdcheck.targets.mutant_target import HAS, knobs_for, parse
 
 _FILE_WIDTH = 160
 
@@ -208,8 +208,8 @@ def read_wanted(arguments: Sequence[str], knobs: str) -> list[Wanted]:
     found = []
     for argument in arguments or catalogue():
         mutant, base, own = parse(argument)
-        if base != DEFAULT_BASE:
-            raise UsageError(f"{argument}: --mutants uses {DEFAULT_BASE}; use -t mutant:{argument}")
+        if base != mutant.base:
+            raise UsageError(f"{argument}: --mutants uses {mutant.base}; use -t mutant:{argument}")
         names = {pair.partition("=")[0] for pair in own}
         if "requests" in names:
             raise UsageError(f"{argument}: --mutants counts the requests itself")

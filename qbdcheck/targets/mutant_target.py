@@ -25,7 +25,6 @@ from qbdcheck.targets.description import Description
 PREFIX = "mutant:"
 COUNT = "requests"
 """A key that is not a knob of the bug: the directory where the servers count their requests."""
-DEFAULT_BASE = "reference"
 HAS = "has"
 """A key that is not a knob: the oddities of ``control-legal`` (mutants/oddities.py)."""
 _COUNTER = "mutants.requests:RequestCount:directory="
@@ -63,7 +62,7 @@ def profile(target: str, targets_dir: Path, suites_dir: Path = ROOT / "suites") 
         if not directory.is_dir():
             raise UsageError(f"{mutant.id}: {pair}: there is no such directory")
         layers.insert(0, f"{_COUNTER}{directory.absolute()}")
-    of_base = "" if base == DEFAULT_BASE else f"@{base}"
+    of_base = "" if base == mutant.base else f"@{base}"
     return reference.model_copy(
         update={
             "name": ":".join([f"{PREFIX}{mutant.id}{of_base}", *knobs]),
@@ -143,7 +142,7 @@ def parse(text: str) -> MutantTarget:
         mutant.knobs_of(knobs)
     except (KnobError, OddityError) as error:
         raise UsageError(f"{wanted}: {str(error).removeprefix(f'{wanted}: ')}") from None
-    return MutantTarget(mutant, base or DEFAULT_BASE, pairs)
+    return MutantTarget(mutant, base or mutant.base, pairs)
 
 
 def knobs_for(mutant: type[Mutant], pairs: Sequence[str]) -> list[str]:

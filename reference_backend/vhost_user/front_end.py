@@ -113,7 +113,7 @@ class FrontEnd:
             self.most_queues = self.ask_u64(Code.GET_QUEUE_NUM) if self.protocol & P.MQ else 1
             self.send(Code.SET_OWNER)
             self.send_u64(Code.SET_FEATURES, self.features)
-            self.send_memory([self.memory])
+            self.send_regions(self.memory, 1)
             if self.protocol & P.BACKEND_REQ:
                 self._listen_to_back_end()
         except BaseException:
@@ -169,14 +169,13 @@ class FrontEnd:
             raise MessageError(msg)
         return int(m.U64.unpack(reply)[0])
 
-    def send_memory(self, memories: Sequence[SharedMemory]) -> None:
-        """Tell the daemon which memory there is; several follow one another in both addresses."""
-        payload = m.REGIONS_HEAD.pack(len(memories), 0)
-        at = 0
-        for memory in memories:
-            payload += m.REGION.pack(GUEST_BASE + at, memory.size, USER_BASE + at, 0)
-            at += memory.size
-        self.send(Code.SET_MEM_TABLE, payload, [memory.fd for memory in memories])
+    def send_regions(self, memory: SharedMemory, count: int) -> None:
+        """Tell the daemon which memory there is, as ``count`` regions of one file."""
+        step = memory.size // count
+        payload = m.REGIONS_HEAD.pack(count, 0)
+        for start in range(0, step * count, step):
+            payload += m.REGION.pack(GUEST_BASE + start, step, USER_BASE + start, start)
+        self.send(Code.SET_MEM_TABLE, payload, [memory.fd] * count)
 
     def config(self) -> Config:
         """Return the configuration space.
@@ -208,15 +207,19 @@ class FrontEnd:
         ring = Ring(self.memory, size, event_idx=event_idx, start=start)
         return self.start_ring(ring, start)
 
-    def start_ring(self, ring: Ring, base: int) -> Queue:
-        """Start the next queue with a ring, maybe one that another connection used.
+    def start_ring(self, ring: Ring, base: int, *, index: int | None = None) -> Queue:
+        """Start a queue with a ring, maybe one that was used before.
 
         :param base: the index from which the daemon takes available requests.
+        :param index: the number of a queue that was stopped; by default the next one.
         """
         flags = os.EFD_CLOEXEC | os.EFD_NONBLOCK
         queue = Queue(self, ring, os.eventfd(0, flags), os.eventfd(0, flags))
-        index = len(self.queues)
-        self.queues.append(queue)
+        index = len(self.queues) if index is None else index
+        for old in self.queues[index : index + 1]:
+            os.close(old.kick)
+            os.close(old.call)
+        self.queues[index : index + 1] = [queue]
         self.send(Code.SET_VRING_NUM, m.VRING_STATE.pack(index, ring.size))
         self.send(Code.SET_VRING_BASE, m.VRING_STATE.pack(index, base))
         self.send(Code.SET_VRING_ADDR, m.VRING_ADDRESS.pack(index, 0, *ring.addresses(), 0))

@@ -7,6 +7,7 @@ the status byte.
 from __future__ import annotations
 
 import enum
+import os
 import struct
 import threading
 from collections.abc import Callable, Sequence
@@ -23,7 +24,7 @@ UNMAP = 1
 ID_BYTES = 20
 _UNWRITTEN = 0xFF
 _CHECK_S = 1.0
-"""Seconds between two looks at a ring without an interrupt: only to see that it was closed."""
+"""Seconds between two looks at whether the queue was closed."""
 
 
 class Kind(enum.IntEnum):
@@ -198,6 +199,8 @@ class Requests:
         """Stop taking completions; the front end can then be closed."""
         self._closed = True
         self.fail("the front end was closed")
+        for queue in self.queues:
+            os.eventfd_write(queue.call, 1)  # wakes the thread
         for thread in self._threads:
             thread.join()
 
@@ -211,8 +214,8 @@ class Requests:
                 self.fail(str(error))
                 self._on_failure(str(error))
                 return
-            if not found:
-                wait_for_call(queue, _CHECK_S)
+            while not found and not self._closed:
+                found = wait_for_call(queue, _CHECK_S)  # as a guest: without it, nobody looks
 
     def _finish(self, number: int) -> bool:
         """Take completions; return whether there were any.

@@ -74,6 +74,7 @@ class Ring:
         self._lock = threading.Lock()
         self._put(self.available + 2, start)
         self._put(self.used + 2, start)
+        self._put(self.used + 4 + 8 * size, start)  # what the device left when it stopped there
         self.expect_interrupt()
 
     def addresses(self) -> tuple[int, int, int]:
@@ -157,6 +158,10 @@ class Ring:
                 self._seen = (self._seen + 1) % _U16
                 found.append(used)
         return found
+
+    def used_count(self) -> int:
+        """Return how many chains the daemon has used that `pop` has not returned."""
+        return (self._get(self.used + 2) - self._seen) % _U16
 
     def expect_interrupt(self) -> None:
         """Ask for an interrupt at the next used chain. Call `pop` once more afterwards."""

@@ -3,7 +3,7 @@
 How: writes and reads with their data in one segment, in pages, in sectors, and cut at any byte; as
 a chain in the ring and by an indirect table. Then with the header in two parts, the header and the
 data in one descriptor, and the data and the status in one. A device may assume no arrangement.
-Guards: virtio-status-in-last-of-one, virtio-segment-lost.
+Guards: virtio-status-in-last-of-one, virtio-segment-lost, virtio-indirect-limit.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,7 @@
 How: queues of 4 to 256 descriptors whose rings begin shortly before index 65536, filled with reads
 until no descriptor is free, several times around. Chains become available one by one and together.
 Each must be used exactly once, with its own data, and an interrupt must come for it.
-Guards: virtio-index-not-wrapped, virtio-interrupt-lost.
+Guards: virtio-index-not-wrapped, virtio-interrupt-lost, virtio-used-twice.
 """
 
 from qbdcheck.kit import case, judge

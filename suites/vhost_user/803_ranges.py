@@ -3,7 +3,7 @@
 How: requests with one to as many ranges as the daemon advertises, of one block and more, next to
 each other and apart, with and without UNMAP. Zeroed ranges read as zeroes, discarded ones as before
 or as zeroes, and nothing beside them changes. The table of ranges is in one segment, or cut.
-Guards: virtio-first-range-only, virtio-range-32-bit.
+Guards: virtio-first-range-only, virtio-ranges-merged.
 """
 
 from qbdcheck.kit import case

@@ -5,7 +5,7 @@ table, with addresses outside of the memory, with lengths that wrap; indirect ta
 and within tables; an available index that leaps. The guest writes rings, so the daemon must expect
 all of this. It may end the connection, stop the queue, or use the chain. It must then serve a new
 front end, and the disk is unchanged.
-Guards: virtio-chain-loop-spins, virtio-address-unchecked.
+Guards: virtio-chain-loop-unchecked, virtio-address-unchecked.
 """
 
 from qbdcheck.kit import case, pause

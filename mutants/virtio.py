@@ -1,0 +1,496 @@
+"""Queues and requests of a vhost-user-blk server (docs/bugs.md).
+
+These bugs are in code that NBD never reaches, so their target is ``reference-vhost-user``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from mutants.knobs import ALWAYS
+from mutants.mutant import Mutant
+from mutants.patching import die, replace
+from reference_backend.vhost_user import block_requests
+from reference_backend.vhost_user.back_end import Session
+from reference_backend.vhost_user.block_requests import Answer, BlockRequests
+from reference_backend.vhost_user.device_ring import BadRing, Chain, DeviceRing, GuestMemory
+from reference_backend.vhost_user.messages import MessageError
+from reference_backend.vhost_user.requests import ID_BYTES, RANGE, Kind, Status
+
+_SEGMENTS = 8
+_TABLE = 8
+_USED_TWICE = 50
+
+
+class VirtioMutant(Mutant):
+    """A bug of the vhost-user server: it needs a target that has one."""
+
+    takes = ALWAYS
+    base = "reference-vhost-user"
+
+
+class VirtioStatusInLastOfOne(VirtioMutant):
+    """The status is expected in a descriptor of its own."""
+
+    id = "virtio-status-in-last-of-one"
+    shows = ("altered", "unknown", "misplaced data")
+    says = r"UNWRITTEN|status 0x"
+    source = "class known from devices that assume a layout (VIRTIO 1.2, Message Framing)"
+    breaks = "where data and status share a descriptor, the status overwrites the first data"
+
+    def install(self) -> None:
+        """Write the status at the beginning of the last descriptor."""
+
+        def make(real: Any) -> Any:
+            def scatter(views: Sequence[memoryview], start: int, data: bytes) -> None:
+                last = sum(map(len, views)) - 1
+                if start == last and len(views[-1]) > 1 and self.strikes():
+                    start -= len(views[-1]) - 1
+                real(views, start, data)
+
+            return scatter
+
+        replace(block_requests, "_scatter", make)
+
+
+class VirtioSegmentLost(VirtioMutant):
+    """An array of segments has too few places."""
+
+    id = "virtio-segment-lost"
+    shows = ("lost write", "misplaced data", "unknown", "altered")
+    source = "class known from arrays of segments of a fixed size"
+    breaks = "what a read of more than eight segments has for the last one is not written"
+
+    def install(self) -> None:
+        """Leave out the last segment of data."""
+
+        def make(real: Any) -> Any:
+            def execute(requests: BlockRequests, chain: Chain) -> int:
+                if len(chain.writes) <= _SEGMENTS or not self.strikes():
+                    return int(real(requests, chain))
+                last = chain.writes[-2]
+                kept = bytes(last)
+                written = int(real(requests, chain))
+                last[:] = kept
+                return written
+
+            return execute
+
+        replace(BlockRequests, "execute", make)
+
+
+class VirtioIndirectLimit(VirtioMutant):
+    """A table of indirect descriptors is read into a buffer of fixed size."""
+
+    id = "virtio-indirect-limit"
+    shows = ("hang", "lost write", "misplaced data", "unknown", "altered", "error", "truncated")
+    says = r"no header|UNWRITTEN|ended the connection|not completed"
+    source = "class known from buffers of a fixed size for indirect tables"
+    breaks = "of an indirect table with more than eight entries, the entries between are skipped"
+
+    def install(self) -> None:
+        """Drop data segments from the middle of a chain."""
+
+        def make(real: Any) -> Any:
+            def chain(ring: DeviceRing, head: int) -> Chain:
+                found: Chain = real(ring, head)
+                if len(found.reads) > _TABLE and self.strikes():
+                    return found._replace(reads=found.reads[:_TABLE])
+                if len(found.writes) > _TABLE and self.strikes():
+                    return found._replace(writes=[*found.writes[: _TABLE - 1], found.writes[-1]])
+                return found
+
+            return chain
+
+        replace(DeviceRing, "chain", make)
+
+
+class VirtioIndexNotWrapped(VirtioMutant):
+    """Indexes are compared as if they never wrapped."""
+
+    id = "virtio-index-not-wrapped"
+    shows = ("hang",)
+    says = r"completed|no reply|in time"
+    source = "class known from 16-bit ring indexes (VIRTIO 1.2, Split Virtqueues)"
+    breaks = "requests whose index is 65536 and more are not seen until the index is small again"
+
+    def install(self) -> None:
+        """Take nothing where the available index is below the next one."""
+
+        def make(real: Any) -> Any:
+            def take(ring: DeviceRing) -> Any:
+                if ring._available[1] < ring.next and self.strikes():  # noqa: SLF001  # a mutant
+                    return []
+                return real(ring)
+
+            return take
+
+        replace(DeviceRing, "take", make)
+
+
+class VirtioInterruptLost(VirtioMutant):
+    """The used event is compared without a wrap."""
+
+    id = "virtio-interrupt-lost"
+    shows = ("hang",)
+    says = r"completed|no reply|in time"
+    source = "class known from VIRTIO_F_EVENT_IDX (VIRTIO 1.2, section 2.7.7)"
+    breaks = "where the used index wraps to 0, no interrupt is sent"
+
+    def install(self) -> None:
+        """Compare plain numbers."""
+
+        def make(real: Any) -> Any:
+            def put(ring: DeviceRing, head: int, written: int) -> bool:
+                wanted = bool(real(ring, head, written))
+                wraps = ring.event_idx and not ring.used_index
+                return wanted and not (wraps and self.strikes())
+
+            return put
+
+        replace(DeviceRing, "put", make)
+
+
+class VirtioUsedTwice(VirtioMutant):
+    """A request that is completed by two threads is used by both."""
+
+    id = "virtio-used-twice"
+    shows = ("died",)
+    says = r"used ring|descriptor \d+ was used|used as"
+    source = "class known from completions that two threads report"
+    breaks = "every fiftieth request is put into the used ring twice"
+
+    def install(self) -> None:
+        """Count, and repeat."""
+        self._count = 0
+
+        def make(real: Any) -> Any:
+            def put(ring: DeviceRing, head: int, written: int) -> bool:
+                self._count += 1
+                wanted = bool(real(ring, head, written))
+                if self._count % _USED_TWICE == 0 and self.strikes():
+                    return bool(real(ring, head, written)) or wanted
+                return wanted
+
+            return put
+
+        replace(DeviceRing, "put", make)
+
+
+class VirtioRangeCheckWraps(VirtioMutant):
+    """The offset is computed in 64 bits before it is checked."""
+
+    id = "virtio-range-check-wraps"
+    shows = ("lost write", "misplaced data")
+    says = r"VIRTIO_BLK_S_OK"
+    source = "class known from range checks (flexnbd-c 0.5.0, findings.md)"
+    breaks = "sector 2^55 and those after it are taken for the first ones"
+
+    def install(self) -> None:
+        """Cut the sector to what 64 bits of an offset hold."""
+
+        def make(real: Any) -> Any:
+            def answer(
+                requests: BlockRequests, kind: int, sector: int, payload: bytes, room: int
+            ) -> Answer:
+                if sector >> 55 and self.strikes():
+                    sector &= (1 << 55) - 1
+                found: Answer = real(requests, kind, sector, payload, room)
+                return found
+
+            return answer
+
+        replace(BlockRequests, "_answer", make)
+
+
+class VirtioUnknownTypeOk(VirtioMutant):
+    """An unknown request does nothing, successfully."""
+
+    id = "virtio-unknown-type-ok"
+    says = r"VIRTIO_BLK_S_OK"
+    source = "class known from default branches without a status (VIRTIO 1.2, 5.2.6)"
+    breaks = "a request of an unknown type succeeds"
+
+    def install(self) -> None:
+        """Answer OK where the type is unknown."""
+
+        def make(real: Any) -> Any:
+            def answer(
+                requests: BlockRequests, kind: int, sector: int, payload: bytes, room: int
+            ) -> Answer:
+                found: Answer = real(requests, kind, sector, payload, room)
+                unknown = kind not in set(Kind)
+                return Answer(Status.OK) if unknown and self.strikes() else found
+
+            return answer
+
+        replace(BlockRequests, "_answer", make)
+
+
+class VirtioUnknownFlagOk(VirtioMutant):
+    """Flags of a range are not looked at."""
+
+    id = "virtio-unknown-flag-ok"
+    shows = ("lost write", "zeroed")
+    says = r"VIRTIO_BLK_S_OK"
+    source = "class known from flags that nobody reads (VIRTIO 1.2, 5.2.6)"
+    breaks = "a discard with UNMAP, and ranges with unknown flags, are carried out"
+
+    def install(self) -> None:
+        """Clear the flags."""
+
+        def make(real: Any) -> Any:
+            def ranges(requests: BlockRequests, payload: bytes, *rest: Any, **more: Any) -> Answer:
+                if not len(payload) % RANGE.size and self.strikes():
+                    parts = RANGE.iter_unpack(payload)
+                    payload = b"".join(
+                        RANGE.pack(at, count, flags & 0) for at, count, flags in parts
+                    )
+                found: Answer = real(requests, payload, *rest, **more)
+                return found
+
+            return ranges
+
+        replace(BlockRequests, "_ranges", make)
+
+
+class VirtioFirstRangeOnly(VirtioMutant):
+    """Only one range was expected."""
+
+    id = "virtio-first-range-only"
+    shows = ("missing zeroes", "stale", "never written")
+    source = "class known from devices that read one range"
+    breaks = "of a request with several ranges, only the first one is zeroed"
+
+    def install(self) -> None:
+        """Cut the table."""
+
+        def make(real: Any) -> Any:
+            def ranges(requests: BlockRequests, payload: bytes, *rest: Any, **more: Any) -> Answer:
+                if len(payload) > RANGE.size and self.strikes():
+                    payload = payload[: RANGE.size]
+                found: Answer = real(requests, payload, *rest, **more)
+                return found
+
+            return ranges
+
+        replace(BlockRequests, "_ranges", make)
+
+
+class VirtioRangesMerged(VirtioMutant):
+    """Ranges are merged although there is something between them."""
+
+    id = "virtio-ranges-merged"
+    shows = ("zeroed", "lost write")
+    source = "class known from the merging of discards"
+    breaks = "several ranges of one request become one, with all that lies between them"
+
+    def install(self) -> None:
+        """Build one range from the first to the last sector."""
+
+        def make(real: Any) -> Any:
+            def ranges(requests: BlockRequests, payload: bytes, *rest: Any, **more: Any) -> Answer:
+                if len(payload) > RANGE.size and not len(payload) % RANGE.size and self.strikes():
+                    parts = list(RANGE.iter_unpack(payload))
+                    first = min(at for at, _, _ in parts)
+                    end = max(at + count for at, count, _ in parts)
+                    payload = RANGE.pack(first, end - first, parts[0][2])
+                found: Answer = real(requests, payload, *rest, **more)
+                return found
+
+            return ranges
+
+        replace(BlockRequests, "_ranges", make)
+
+
+class VirtioWritesPastSegment(VirtioMutant):
+    """A copy has a length that is rounded up."""
+
+    id = "virtio-writes-past-segment"
+    says = r"outside of its segments"
+    source = "class known from bounce buffers"
+    breaks = "each segment of a read is followed by eight bytes that do not belong to it"
+
+    def install(self) -> None:
+        """Write behind each segment of at least a sector."""
+
+        def make(real: Any) -> Any:
+            def execute(requests: BlockRequests, chain: Chain) -> int:
+                written = int(real(requests, chain))
+                for view in chain.writes:
+                    if len(view) >= 512 and self.strikes():
+                        start = ctypes.addressof(ctypes.c_char.from_buffer(view))
+                        ctypes.memset(start + len(view), 0, 8)
+                return written
+
+            return execute
+
+        replace(BlockRequests, "execute", make)
+
+
+class VirtioSecondRegionLost(VirtioMutant):
+    """A buffer is taken to be in one region."""
+
+    id = "virtio-second-region-lost"
+    shows = ("lost write", "misplaced data", "unknown")
+    source = "class known from translations of guest addresses (vhost-user.rst, memory regions)"
+    breaks = "what a buffer has behind the border of two regions of memory is another part of it"
+
+    def install(self) -> None:
+        """Take the second part of a buffer from its beginning."""
+
+        def make(real: Any) -> Any:
+            def ranges(memory: GuestMemory, address: int, length: int) -> list[memoryview]:
+                found: list[memoryview] = real(memory, address, length)
+                if len(found) == 2 and len(found[0]) == len(found[1]) and self.strikes():
+                    return [found[0], found[0]]
+                return found
+
+            return ranges
+
+        replace(GuestMemory, "ranges", make)
+
+
+class VirtioIdentityOverruns(VirtioMutant):
+    """The identity is as long as the buffer."""
+
+    id = "virtio-identity-overruns"
+    says = r"GET_ID"
+    source = "VIRTIO 1.2, 5.2.6: the identity has 20 bytes"
+    breaks = "GET_ID fills a buffer of more than 20 bytes"
+
+    def install(self) -> None:
+        """Pad the identity to the length of the buffer."""
+
+        def make(real: Any) -> Any:
+            def answer(
+                requests: BlockRequests, kind: int, sector: int, payload: bytes, room: int
+            ) -> Answer:
+                found: Answer = real(requests, kind, sector, payload, room)
+                if kind == Kind.GET_ID and room > ID_BYTES and self.strikes():
+                    return found._replace(data=found.data.ljust(room, b"\0"))
+                return found
+
+            return answer
+
+        replace(BlockRequests, "_answer", make)
+
+
+class VirtioFeaturesKept(VirtioMutant):
+    """The features of the first front end are kept for the daemon's life."""
+
+    id = "virtio-features-kept"
+    shows = ("hang",)
+    says = r"completed|no reply|in time"
+    source = "class known from state that a reset forgets"
+    breaks = "a front end that does not accept a feature gets it if the first one did"
+
+    def install(self) -> None:
+        """Add the features of the first front end to those of all others."""
+        self._first: int | None = None
+
+        def make(real: Any) -> Any:
+            def set_features(session: Session, payload: bytes, fds: list[int]) -> None:
+                real(session, payload, fds)
+                if self._first is None:
+                    self._first = session._features  # noqa: SLF001  # a mutant changes code
+                elif self.strikes():
+                    session._features |= self._first  # noqa: SLF001
+
+            return set_features
+
+        code = next(key for key, one in Session._handlers.items() if "set_features" in one.__name__)  # noqa: SLF001
+        Session._handlers[code] = make(Session._handlers[code])  # noqa: SLF001
+
+
+class VirtioBaseNotReturned(VirtioMutant):
+    """A stopped queue forgets where it was."""
+
+    id = "virtio-base-not-returned"
+    says = r"GET_VRING_BASE"
+    source = "class known from GET_VRING_BASE (vhost-user.rst, Starting and stopping rings)"
+    breaks = "a stopped queue says that it is where it was started"
+
+    def install(self) -> None:
+        """Return the index at which the queue was started."""
+
+        def make(real: Any) -> Any:
+            def stop(vring: Any) -> None:
+                base = vring.base
+                real(vring)
+                if vring.base != base and self.strikes():
+                    vring.base = base
+
+            return staticmethod(stop)
+
+        Session._stop = make(Session._stop)  # type: ignore[method-assign]  # noqa: SLF001
+
+
+class _Dies(VirtioMutant):
+    """What a server checks is not checked, so that it dies."""
+
+    shows = ("died",)
+    says = r"died|not served|ended"
+    where: ClassVar[str] = ""
+
+    def install(self) -> None:
+        """Die where the ring is found to be wrong."""
+
+        def make(real: Any) -> Any:
+            def chain(ring: DeviceRing, head: int) -> Any:
+                try:
+                    return real(ring, head)
+                except BadRing as error:
+                    if self.where in str(error) and self.strikes():
+                        die()
+                    raise
+
+            return chain
+
+        replace(DeviceRing, "chain", make)
+
+
+class VirtioChainLoopUnchecked(_Dies):
+    """A chain is followed until it ends."""
+
+    id = "virtio-chain-loop-unchecked"
+    source = "class known from what libvhost-user checks ('Looped descriptor')"
+    breaks = "a chain of descriptors with a loop ends the daemon"
+    where = "a chain of more than"
+
+
+class VirtioAddressUnchecked(_Dies):
+    """A guest address outside of the memory becomes a pointer."""
+
+    id = "virtio-address-unchecked"
+    source = "class known from checks of libvhost-user ('Invalid address for buffers')"
+    breaks = "a descriptor with an address outside of the memory ends the daemon"
+    where = "is in no region"
+
+
+class VirtioQueueIndexUnchecked(VirtioMutant):
+    """The number of a queue is an index without a check."""
+
+    id = "virtio-queue-index-unchecked"
+    shows = ("died",)
+    says = r"died|not served|ended"
+    source = "QEMU 7.2.22, libvhost-user (docs/findings.md)"
+    breaks = "a message about a queue that does not exist ends the daemon"
+
+    def install(self) -> None:
+        """Die where the queue does not exist."""
+
+        def make(real: Any) -> Any:
+            def vring(session: Session, index: int) -> Any:
+                try:
+                    return real(session, index)
+                except MessageError:
+                    if self.strikes():
+                        die()
+                    raise
+
+            return vring
+
+        replace(Session, "_vring", make)
