@@ -6,6 +6,8 @@ Each must be used exactly once, with its own data, and an interrupt must come fo
 Guards: virtio-index-not-wrapped, virtio-interrupt-lost, virtio-used-twice.
 """
 
+import itertools
+
 from qbdcheck.kit import case, judge
 from qbdcheck.kit.virtio_blk import WANTED, Feature, connect, polled, wait_used
 from qbdcheck.kit.virtio_reads import Reads
@@ -21,9 +23,8 @@ STARTS = (0, 65_530, 65_535, 32_767)
 def test(disk, seed):
     random = seed.stream("rings")
     without = WANTED & ~Feature.EVENT_IDX
-    for size in (4, 16, 256):
+    for size, features in itertools.product((4, 16, 256), (WANTED, without)):
         for start in STARTS:
-            features = random.choice((WANTED, without))
             with polled(connect(disk, features=features), size, start) as queue:
                 reads = Reads(queue, disk.size, random)
                 for _ in range(6 if size < 256 else 2):
