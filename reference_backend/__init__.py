@@ -34,4 +34,6 @@ The life of a request, from the socket to the reply:
    ``Connection._send_large`` sends replies that hold memory of the budget.
 10. The client is idle: ``Server._park`` gives the connection back to the acceptor (step 3). The
     client has left, or it broke the protocol: ``Server._end`` closes the connection.
+
+``vhost_user`` is the other way to a volume: its docstring lists the modules.
 """

@@ -1,0 +1,139 @@
+"""The vhost-user server with the front end, and with the NBD server above it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from blockio.errors import BlockError
+from reference_backend.client import Client
+from reference_backend.memory_pool import MemoryPool
+from reference_backend.vhost_user.back_end import BackEnd
+from reference_backend.vhost_user.disk import VhostUserDisk
+from reference_backend.vhost_user.front_end import WANTED, FrontEnd
+from reference_backend.vhost_user.messages import Code, Feature, MessageError
+
+SIZE = 1 << 20
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Iterator[str]:
+    pool = MemoryPool(volumes=[("v", SIZE)])
+    server = BackEnd(str(tmp_path / "s"), pool.open("v"), ())
+    server.start()
+    yield str(tmp_path / "s")
+    server.stop()
+    pool.close()
+
+
+def test_a_disk_keeps_what_was_written(path: str) -> None:
+    failures: list[str] = []
+    disk = VhostUserDisk(path, 1, failures.append)
+    assert disk.size == SIZE
+    disk.connect()
+    assert not disk.read_only
+    assert disk.block_sizes == (512, 4096, 4 << 20)
+
+    def work(number: int) -> None:
+        data = bytes((number,)) * 8192
+        for _ in range(20):
+            disk.write(number * 8192, data)
+            assert disk.read(number * 8192, 8192) == data
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    disk.write_zeroes(4096, 8192)
+    disk.discard(32768, 4096)
+    disk.flush()
+    assert disk.read(0, 16384) == bytes(4096) * 3 + b"\1" * 4096
+    disk.close()
+    assert disk.read(16384, 512) == b"\2" * 512  # it connects again
+    disk.close()
+    assert failures == []
+
+
+def test_errors_are_errnos(path: str) -> None:
+    disk = VhostUserDisk(path, 1, lambda _reason: None)
+    with pytest.raises(BlockError, match="VIRTIO_BLK_S_IOERR"):
+        disk.read(SIZE, 512)
+    with pytest.raises(BlockError, match="virtio-blk has none"):
+        disk.cache(0, 512)
+    disk.close()
+
+
+def test_features_that_are_not_accepted_are_not_used(path: str) -> None:
+    front_end = FrontEnd(path, features=WANTED & ~Feature.EVENT_IDX)
+    assert not front_end.features & Feature.EVENT_IDX
+    assert front_end.config().capacity == SIZE // 512
+    front_end.close()
+
+
+def test_a_wrong_message_ends_the_connection_alone(path: str) -> None:
+    front_end = FrontEnd(path)
+    with pytest.raises(MessageError, match="SET_VRING_NUM: the daemon ended the connection"):
+        front_end.send(Code.SET_VRING_NUM, b"\xff\xff\0\0\x10\0\0\0")
+    front_end.close()
+    FrontEnd(path).close()
+
+
+def test_a_size_that_is_no_multiple_of_a_sector_is_refused(tmp_path: Path) -> None:
+    pool = MemoryPool(volumes=[("v", 1000)])
+    with pytest.raises(ValueError, match="1000 bytes are no multiple of 512"):
+        BackEnd(str(tmp_path / "s"), pool.open("v"), ())
+
+
+def start(tmp_path: Path, *daemon: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [
+            sys.executable, "-m", "reference_backend", "vhost-user", "--to", str(tmp_path / "v"),
+            "--socket", str(tmp_path / "n"), "--", *daemon,
+        ],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def reference(tmp_path: Path) -> list[str]:
+    return [
+        sys.executable, "-m", "reference_backend", "serve", "--memory", "1M",
+        "--vhost-user", str(tmp_path / "v"), "--socket", str(tmp_path / "other"),
+        "--pid-file", str(tmp_path / "pid"),
+    ]  # fmt: skip
+
+
+def test_the_disk_is_an_nbd_export(tmp_path: Path) -> None:
+    with start(tmp_path, *reference(tmp_path)) as bridge:
+        assert bridge.stdout is not None
+        lines = {bridge.stdout.readline().split()[0] for _ in range(2)}  # the daemon's and its own
+        assert lines == {"ready"}
+        with Client.connect(str(tmp_path / "n"), "") as nbd:
+            nbd.write(4096, b"x" * 4096)
+            assert nbd.read(4096, 4096) == b"x" * 4096
+        bridge.terminate()
+        assert bridge.wait(20) == 0
+
+
+def test_the_end_of_the_daemon_is_told(tmp_path: Path) -> None:
+    with start(tmp_path, *reference(tmp_path)) as bridge:
+        assert bridge.stdout is not None
+        for _ in range(2):
+            bridge.stdout.readline()
+        pid = int((tmp_path / "pid").read_text())
+        subprocess.run(["kill", "-SEGV", str(pid)], check=True)
+        _, errors = bridge.communicate(timeout=20)
+        assert bridge.returncode == 1
+    assert "the vhost-user daemon ended, by signal 11 (SIGSEGV)" in errors
+
+
+def test_a_daemon_that_does_not_start_is_told(tmp_path: Path) -> None:
+    with start(tmp_path, "false") as bridge:
+        _, errors = bridge.communicate(timeout=20)
+        assert bridge.returncode == 2
+    assert errors == "reference_backend vhost-user: the daemon ended, exit code 1\n"
