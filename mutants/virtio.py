@@ -230,7 +230,7 @@ class VirtioUnknownTypeOk(VirtioMutant):
 
 
 class VirtioUnknownFlagOk(VirtioMutant):
-    """Flags of a range are not looked at."""
+    """Flags of a range are not checked."""
 
     id = "virtio-unknown-flag-ok"
     shows = ("lost write", "zeroed")

@@ -59,6 +59,7 @@ MAY_IMPORT = {
         "qbdcheck/bootstrap/extras.py",
         "qbdcheck/bootstrap/system_packages.py",
         "qbdcheck/bootstrap/version.py",
+        "reference_backend/vhost_user/bridge.py",  # starts the daemon, which dies with it
         "bench/",
         "tools/",
     ),
@@ -66,6 +67,7 @@ MAY_IMPORT = {
         "qbdcheck/seed.py",
         "qbdcheck/catalogue/ordering.py",
         "reference_backend/store/",
+        "reference_backend/vhost_user/disk.py",
         "mutants/",
         "bench/",
         "fuzz/",
@@ -77,6 +79,7 @@ MAY_IMPORT = {
         "qbdcheck/kit/crash/kill_cycles.py",
         "qbdcheck/kit/model/concurrent.py",
         "qbdcheck/kit/cluster/",
+        "qbdcheck/kit/virtio_reads.py",
     ),
     "time": ("qbdcheck/clock.py", "reference_backend/", "mutants/", "bench/", "fuzz/"),
     "socket": (

@@ -29,6 +29,7 @@ SUITES: Mapping[str, tuple[Range, ...]] = {
     "libvirt": ((650, 699),),
     "cluster": ((700, 749),),
     "driver": ((750, 799),),
+    "vhost_user": ((800, 849),),
 }
 """Each suite and the first and last number of its ranges. suites/README.md describes the suites."""
 STEM_MAX = 60

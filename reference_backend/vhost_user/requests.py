@@ -24,7 +24,7 @@ UNMAP = 1
 ID_BYTES = 20
 _UNWRITTEN = 0xFF
 _CHECK_S = 1.0
-"""Seconds between two looks at whether the queue was closed."""
+"""Seconds between two checks whether the queue was closed."""
 
 
 class Kind(enum.IntEnum):

@@ -164,7 +164,7 @@ class Ring:
         return (self._get(self.used + 2) - self._seen) % _U16
 
     def expect_interrupt(self) -> None:
-        """Ask for an interrupt at the next used chain. Call `pop` once more afterwards."""
+        """Ask for an interrupt at the next used chain. Call `pop` again afterwards."""
         if self.event_idx:
             self._put(self.available + 4 + 2 * self.size, self._seen)
         order_memory()

@@ -2,8 +2,8 @@
 
 How: reads and writes that begin or end behind the disk, at sectors near 2^55 and 2^64; unknown
 types of requests, with and without data; ranges of discards and write zeroes behind the disk, also
-with one that is not; unknown flags. Each gets a status that says so. Requests whose length makes no
-sense may get any answer. The whole disk is read at the end.
+with one that is not; unknown flags. Each gets the status of an error. Requests whose length makes
+no sense may get any answer. The whole disk is read at the end.
 Guards: virtio-range-check-wraps, virtio-unknown-type-ok, virtio-unknown-flag-ok.
 """
 

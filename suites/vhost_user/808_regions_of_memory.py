@@ -2,7 +2,7 @@
 
 How: one file as one region, as two and as many, with addresses and offsets that differ. The queue,
 headers and data lie in different regions, and data lies across the border of two, as pages of two
-memory nodes may. Then the queue stops, the table of memory changes, and the queue goes on.
+memory nodes may. Then the queue stops, the table of memory changes, and the queue continues.
 Guards: virtio-second-region-lost.
 """
 
