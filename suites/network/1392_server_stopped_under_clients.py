@@ -7,8 +7,10 @@ connections too, and may leave without harm.
 Related: inflight-hang-on-disconnect, connection-slot-leak, late-request-after-quiesce.
 """
 
+import os
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
+from signal import SIGKILL
 
 from qbdcheck.kit import case
 from qbdcheck.kit.expectations import expect_equal
@@ -44,6 +46,8 @@ def test(disk, storage_daemon, scratch, nbd_io, target, not_run):
                 stopped = thread.submit(qsd.qmp, "nbd-server-stop")
                 expect_closed(waiting)
             if wait([stopped], SHORT_S).not_done and target.qemu_version < (8, 0):
+                os.kill(qsd.pid, SIGKILL)
+                stopped.exception()  # until the thread has left the daemon to this one
                 qsd.kill()
                 not_run("the answer to nbd-server-stop: finding qemu-stop-waits-for-handshake")
                 return

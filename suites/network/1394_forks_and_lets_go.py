@@ -18,11 +18,12 @@ LIMIT_S = 8.0
 
 
 @case(groups="export quick", programs="qemu-nbd", basis="MUST: QEMU, qemu-nbd --fork")
-def test(disk, run, scratch, nbd_io):
+def test(disk, run, scratch, nbd_io, qemu_img):
     socket, pid, output = (scratch / name for name in ("socket", "pid", "output"))
-    command = 'qemu-nbd --fork --persistent --socket="$1" --pid-file="$2" "$3" > "$4" 2>&1'
-    image = json_filename(disk.blockdev())
-    run(["sh", "-c", command, "sh", str(socket), str(pid), image, str(output)])
+    arguments = [f"--socket={socket}", f"--pid-file={pid}", json_filename(disk.blockdev())]
+    arguments += [f"--object={text}" for text in qemu_img.objects]  # a target's credentials
+    command = 'output="$1"; shift; qemu-nbd --fork --persistent "$@" > "$output" 2>&1'
+    run(["sh", "-c", command, "sh", str(output), *arguments])
     server = int(pid.read_text())
     try:
         descriptors = Path(f"/proc/{server}/fd").iterdir()
