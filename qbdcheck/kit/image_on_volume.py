@@ -9,12 +9,15 @@ from pathlib import Path
 
 from oracles.shadow import Shadow
 from qbdcheck.kit.expectations import expect_content, expect_no_check_errors
-from qbdcheck.programs.blockdev import json_filename, node, over
+from qbdcheck.programs.blockdev import file_node, json_filename, node, over
 from qbdcheck.targets.session import TargetSession
 
 KIB, MIB = 1 << 10, 1 << 20
 SIZE = 3 * MIB
 """Size of the image in bytes."""
+PIECE = 256 * KIB
+SMALL_BLOCKS = {"vhdx": "block_size=1M"}
+"""Options of formats whose blocks are larger than the image by default."""
 WRITES = ((0, 512), (MIB - 3, 70 * KIB), (2 * MIB + 511, 2), (SIZE - 1, 1))
 """Offset and length of each write, in bytes."""
 
@@ -22,14 +25,22 @@ WRITES = ((0, 512), (MIB - 3, 70 * KIB), (2 * MIB + 511, 2), (SIZE - 1, 1))
 def exercise_image_on_volume(target: TargetSession, image_format: str, scratch: Path) -> None:
     """Copy a full image onto a volume of its size; read, overwrite and check it there.
 
+    The image is filled from its end to its start, by two programs, because filling in order would
+    hide a damaged map.
+
     :param image_format: the format, as QEMU names it.
     :raise AssertionError: data differs, or qemu-img check finds an error.
     """
     qemu_img = target.qemu_img
-    local, source, read = scratch / "local", scratch / "source", scratch / "read"
+    local, read = scratch / "local", scratch / "read"
     shadow = Shadow(SIZE)
-    source.write_bytes(shadow.prefill().tobytes())
-    qemu_img("convert", "-f", "raw", "-O", image_format, source, local)
+    small = ("-o", SMALL_BLOCKS[image_format]) if image_format in SMALL_BLOCKS else ()
+    qemu_img("create", "-q", "-f", image_format, *small, local, str(SIZE))
+    filled = json_filename(over(image_format, file_node(local)))
+    for half in (SIZE, SIZE // 2):
+        with target.qemu_io(filled, shadow=shadow) as io:
+            for offset in range(half - PIECE, half - SIZE // 2 - 1, -PIECE):
+                io.write(offset, PIECE)
     size = -(-local.stat().st_size // 512) * 512
     volume = target.new_disk(size)
     qemu_img("convert", "-n", "-f", "raw", "-O", "raw", local, volume.filename)

@@ -11,6 +11,7 @@ import json
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
@@ -18,10 +19,13 @@ from qbdcheck.errors import ProgramError
 from qbdcheck.machine_speed import Limit
 from qbdcheck.programs.blockdev import Blockdev, dashed
 from qbdcheck.programs.closing import CloseOrAbandon
-from qbdcheck.programs.process import Process
+from qbdcheck.programs.process import Process, describe_exit
 from qbdcheck.programs.qmp import Event, Qmp, QmpFailed
+from qbdcheck.programs.running import tail
 
 QUIT_GRACE_S = 10.0
+CRASH_GRACE_S = 0.2
+"""A client sees the end of a connection shortly before the program has ended, in seconds."""
 
 
 class Monitored(CloseOrAbandon):
@@ -169,6 +173,28 @@ class Monitored(CloseOrAbandon):
         raise ProgramError(message, self.process.argv, None)
 
     # The end
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close or abandon the program. If it crashed, its clients failed because of that.
+
+        :raise ProgramError: the error is that of a client, and the program has crashed.
+        """
+        client_failed = isinstance(error, (ProgramError, OSError, EOFError))
+        if client_failed:
+            self.process.has_ended_within(CRASH_GRACE_S)
+        super().__exit__(kind, error, traceback)
+        if not client_failed or self.process.crash is None:
+            return
+        argv, code, output = self.process.argv, self.process.returncode, self.process.output()
+        how = f"{Path(argv[0]).name} {describe_exit(code)}"
+        if how not in str(error):
+            text = f"{how}: {tail(output, 1) or 'it printed nothing'} (seen as: {error})"
+            raise ProgramError(text, argv, code, output) from error
 
     def close(self) -> None:
         """End the program with ``quit``.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,3 +168,27 @@ def test_image_options_are_flat_with_commas_doubled() -> None:
     assert image_options(blockdev) == (
         "driver=raw,file.driver=file,file.filename=a,,b,file.locking=off,read-only=on,list.0=1"
     )
+
+
+@pytest.mark.parametrize("error", [OSError("lost"), EOFError("lost"), ProgramError("lost", [], 1)])
+def test_crash_is_named_instead_of_what_a_client_met(short: Path, error: Exception) -> None:
+    with (
+        pytest.raises(
+            ProgramError, match=r"daemon was killed by SIGABRT: .*\(seen as: lost"
+        ) as caught,
+        StorageDaemon(Programs(), short) as qsd,
+    ):
+        os.kill(qsd.pid, signal.SIGABRT)
+        raise error
+    assert caught.value.__cause__ is error
+
+
+def test_error_of_a_client_stays_while_the_program_runs(short: Path) -> None:
+    with pytest.raises(OSError, match="lost"), StorageDaemon(Programs(), short):
+        raise OSError("lost")
+
+
+def test_wrong_data_stays_the_cause_although_the_program_crashed(short: Path) -> None:
+    with pytest.raises(AssertionError, match="stale"), StorageDaemon(Programs(), short) as qsd:
+        os.kill(qsd.pid, signal.SIGABRT)
+        raise AssertionError("stale")
