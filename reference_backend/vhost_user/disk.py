@@ -6,11 +6,12 @@ so the server does not offer them. The daemon's own block size is the minimum of
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from blockio.errors import BlockError
@@ -64,6 +65,8 @@ class VhostUserDisk:
         self._config: Config | None = None
         self._features = 0
         self._last_use = 0.0
+        self._users = 0
+        """Threads between `connect` and their request: the front end must not leave."""
 
     def connect(self) -> Requests:
         """Return the running queues; connect to the daemon first if necessary.
@@ -96,8 +99,23 @@ class VhostUserDisk:
                 reason = "the vhost-user daemon ended the connection"
                 self._requests.fail(reason)
                 self._on_failure(reason)
-            elif time.monotonic() - self._last_use > idle_s and not self._requests.outstanding():
+            elif (
+                not self._users
+                and time.monotonic() - self._last_use > idle_s
+                and not self._requests.outstanding()
+            ):
                 self._disconnect()
+
+    @contextlib.contextmanager
+    def _in_use(self) -> Iterator[Requests]:
+        """Yield the running queues. On a busy machine, a request may come late after `connect`."""
+        with self._lock:
+            self._users += 1
+        try:
+            yield self.connect()
+        finally:
+            with self._lock:
+                self._users -= 1
 
     def close(self) -> None:
         """End the connection to the daemon; requests in flight fail."""
@@ -141,7 +159,8 @@ class VhostUserDisk:
         :raise BlockError: the daemon does not answer.
         """
         try:
-            self._config = self.connect().front_end.config()
+            with self._in_use() as requests:
+                self._config = requests.front_end.config()
         except (MessageError, OSError) as error:
             raise BlockError(errno.EIO, str(error)) from error
 
@@ -217,18 +236,19 @@ class VhostUserDisk:
 
     def _start(self, kind: Kind, offset: int, data: bytes = b"", reads: int = 0) -> Pending:
         try:
-            requests = self.connect()
-            pieces: list[int] = []
-            with self._lock:
-                queue = self._random.randrange(len(requests.queues))
-                longest = self._segment_bytes()
-                piece = min(self._random.choice((PAGE, longest, SECTOR)), longest)
-                indirect = self._has(Feature.INDIRECT_DESC) and self._random.random() < 0.5
-            if kind in {Kind.READ, Kind.WRITE}:
-                pieces = pieces_of(len(data) + reads, piece, self._segments())
-            pending = requests.send(
-                kind, offset // SECTOR, data, reads, pieces=pieces, indirect=indirect, queue=queue
-            )
+            longest = self._segment_bytes()  # may ask the daemon, so not under the lock
+            with self._in_use() as requests:
+                pieces: list[int] = []
+                with self._lock:
+                    queue = self._random.randrange(len(requests.queues))
+                    piece = min(self._random.choice((PAGE, longest, SECTOR)), longest)
+                    indirect = self._has(Feature.INDIRECT_DESC) and self._random.random() < 0.5
+                if kind in {Kind.READ, Kind.WRITE}:
+                    pieces = pieces_of(len(data) + reads, piece, self._segments())
+                pending = requests.send(
+                    kind, offset // SECTOR, data, reads,
+                    pieces=pieces, indirect=indirect, queue=queue,
+                )  # fmt: skip
         except (MessageError, OSError) as error:
             raise BlockError(errno.ESHUTDOWN, str(error)) from error
         mark_under_way()
