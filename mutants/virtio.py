@@ -9,15 +9,17 @@ import ctypes
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from blockio.layers import Command
 from mutants.knobs import ALWAYS
 from mutants.mutant import Mutant
 from mutants.patching import die, replace
 from reference_backend.vhost_user import block_requests
-from reference_backend.vhost_user.back_end import Session
+from reference_backend.vhost_user.back_end import QueueWorker, Session
 from reference_backend.vhost_user.block_requests import Answer, BlockRequests
-from reference_backend.vhost_user.device_ring import BadRing, Chain, DeviceRing, GuestMemory
+from reference_backend.vhost_user.device_ring import BadRing, Chain, DeviceRing, GuestMemory, Region
 from reference_backend.vhost_user.messages import MessageError
 from reference_backend.vhost_user.requests import ID_BYTES, RANGE, Kind, Status
+from reference_backend.vhost_user.ring import DESCRIPTOR, INDIRECT, NEXT
 
 _SEGMENTS = 8
 _TABLE = 8
@@ -351,6 +353,153 @@ class VirtioSecondRegionLost(VirtioMutant):
             return ranges
 
         replace(GuestMemory, "ranges", make)
+
+
+class VirtioRegionOffsetIgnored(VirtioMutant):
+    """A region that is added is taken from the beginning of its file."""
+
+    id = "virtio-region-offset-ignored"
+    shows = ("lost write", "misplaced data", "unknown")
+    source = "class known from mmap offsets (vhost-user.rst, single memory region description)"
+    breaks = "a region that is added while queues run begins at byte 0 of its file"
+
+    def install(self) -> None:
+        """Drop the offset."""
+
+        def make(real: Any) -> Any:
+            def add(memory: GuestMemory, region: Region) -> None:
+                real(memory, region._replace(offset=0) if self.strikes() else region)
+
+            return add
+
+        replace(GuestMemory, "add", make)
+
+
+class VirtioFullRingIsEmpty(VirtioMutant):
+    """The number of new entries is taken modulo the size of the ring."""
+
+    id = "virtio-full-ring-is-empty"
+    shows = ("hang",)
+    says = r"completed|no reply|in time"
+    source = "class known from counts modulo the size of a ring (VIRTIO 1.2, Split Virtqueues)"
+    breaks = "as many new requests as the ring has descriptors are not seen"
+
+    def install(self) -> None:
+        """Take nothing from a ring that is full of new requests."""
+
+        def make(real: Any) -> Any:
+            def take(ring: DeviceRing) -> Any:
+                count = (ring._available[1] - ring.next) % 65536  # noqa: SLF001  # a mutant
+                return [] if count == ring.size and self.strikes() else real(ring)
+
+            return take
+
+        replace(DeviceRing, "take", make)
+
+
+class VirtioTableOnlyFirst(VirtioMutant):
+    """Only the first descriptor of a chain may refer to a table."""
+
+    id = "virtio-table-only-first"
+    shows = ("lost write", "misplaced data", "error", "died", "hang", "unknown")
+    says = r"answers|ended the connection"
+    source = "QEMU 7.2.22, libvhost-user (docs/findings.md)"
+    breaks = "a table behind other descriptors is taken for the data of the request"
+
+    def install(self) -> None:
+        """Take the table itself for a part of the chain."""
+
+        def make(real: Any) -> Any:
+            def chain(ring: DeviceRing, head: int) -> Chain:
+                found: Chain = real(ring, head)
+                _, _, flags, _ = DESCRIPTOR.unpack_from(ring._descriptors, 16 * head)  # noqa: SLF001
+                at, flags = head, int(flags)
+                while flags & NEXT:
+                    _, _, flags, at = DESCRIPTOR.unpack_from(ring._descriptors, 16 * at)  # noqa: SLF001
+                    if flags & INDIRECT and self.strikes():
+                        return found._replace(writes=[])
+                return found
+
+            return chain
+
+        replace(DeviceRing, "chain", make)
+
+
+class VirtioReadOnlyZeroes(VirtioMutant):
+    """Only writes are checked against read-only."""
+
+    id = "virtio-read-only-zeroes"
+    shows = ("zeroed", "lost write")
+    says = r"VIRTIO_BLK_S_OK"
+    source = "class known from read-only checks of each command (variant of read-only-not-enforced)"
+    breaks = "a read-only server executes write zeroes"
+
+    def install(self) -> None:
+        """Let write zeroes pass as if they changed nothing."""
+
+        def make(real: Any) -> Any:
+            def ranges(
+                requests: BlockRequests, payload: bytes, command: Command, **more: Any
+            ) -> Any:
+                device = requests._device  # noqa: SLF001  # a mutant changes code
+                if command is Command.WRITE_ZEROES and device.read_only and self.strikes():
+                    return Answer(Status.OK)
+                return real(requests, payload, command, **more)
+
+            return ranges
+
+        replace(BlockRequests, "_ranges", make)
+
+
+class VirtioStopDoesNotWait(VirtioMutant):
+    """A queue that is stopped gives up what it has taken."""
+
+    id = "virtio-stop-does-not-wait"
+    says = r"GET_VRING_BASE"
+    source = "class known from queues that stop under requests (QEMU block/export, SPDK vhost)"
+    breaks = "GET_VRING_BASE does not wait for requests in flight, which are never completed"
+
+    def install(self) -> None:
+        """Complete nothing after a stop, and make the requests last long enough."""
+
+        def make(real: Any) -> Any:
+            def execute(worker: QueueWorker, chain: Chain) -> None:
+                if getattr(worker, "is_stopped", False) and self.strikes():
+                    return
+                real(worker, chain)
+
+            return execute
+
+        def stop_make(real: Any) -> Any:
+            def stop(worker: Any) -> None:
+                worker.is_stopped = True
+                real(worker)
+
+            return stop
+
+        replace(QueueWorker, "_execute", make)
+        replace(QueueWorker, "stop", stop_make)
+
+
+class VirtioWriteCacheStaysOn(VirtioMutant):
+    """The field `writeback` is stored, and not used."""
+
+    id = "virtio-write-cache-stays-on"
+    shows = ("lost write",)
+    source = "class known from CONFIG_WCE (VIRTIO 1.2, 5.2.5)"
+    breaks = "writes are not durable at their end although the driver has switched the cache off"
+
+    def install(self) -> None:
+        """Skip the flush after a change."""
+
+        def make(real: Any) -> Any:
+            def after(requests: BlockRequests) -> None:
+                if not self.strikes():
+                    real(requests)
+
+            return after
+
+        replace(BlockRequests, "_after_change", make)
 
 
 class VirtioIdentityOverruns(VirtioMutant):

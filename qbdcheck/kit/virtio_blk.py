@@ -29,7 +29,7 @@ from reference_backend.vhost_user.front_end import (
     kick,
     wait_for_call,
 )
-from reference_backend.vhost_user.memory import SharedMemory
+from reference_backend.vhost_user.memory import GUEST_BASE, SharedMemory
 from reference_backend.vhost_user.messages import (
     INFLIGHT,
     Code,
@@ -50,6 +50,7 @@ from reference_backend.vhost_user.ring import DESCRIPTOR, Ring, RingError, Segme
 
 __all__ = [
     "DESCRIPTOR",
+    "GUEST_BASE",
     "HEADER",
     "INFLIGHT",
     "RANGE",

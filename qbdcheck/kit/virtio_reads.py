@@ -23,15 +23,19 @@ class Reads:
         self._memory = queue.ring.memory
         self._places: dict[int, tuple[int, int]] = {}
 
-    def fill(self, *, together: bool) -> list[int]:
+    def fill(self, *, together: bool, tables: bool = False) -> list[int]:
         """Make reads available until no descriptor is free; return their heads.
 
         :param together: change the index once for all, and kick once; else once for each.
+        :param tables: each read has an indirect table: the ring then takes three times as many.
         """
-        chains = [self._chain() for _ in range(self._queue.ring.room() // 3)]
+        room = self._queue.ring.room()
+        chains = [self._chain() for _ in range(room if tables else room // 3)]
         heads = []
         for some in [chains] if together else [[one] for one in chains]:
-            found = self._queue.ring.add_chains([(segments, None) for segments, _ in some])
+            found = self._queue.ring.add_chains(
+                [(parts, parts[0].offset + 64 if tables else None) for parts, _ in some]
+            )
             if self._queue.ring.must_notify(len(found)):
                 kick(self._queue)
             for head, (segments, offset) in zip(found, some, strict=True):

@@ -11,6 +11,7 @@ import mmap
 import os
 import select
 import socket
+import struct
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,10 +39,15 @@ _WORKERS = 8
 _OFFERED = (
     Feature.SEG_MAX | Feature.BLK_SIZE | Feature.FLUSH | Feature.TOPOLOGY | Feature.MQ
     | Feature.DISCARD | Feature.WRITE_ZEROES | Feature.INDIRECT_DESC | Feature.EVENT_IDX
-    | Feature.PROTOCOL_FEATURES | Feature.VERSION_1
+    | Feature.CONFIG_WCE | Feature.PROTOCOL_FEATURES | Feature.VERSION_1
 )  # fmt: skip
-_PROTOCOL = P.MQ | P.REPLY_ACK | P.BACKEND_REQ | P.CONFIG
+_PROTOCOL = P.MQ | P.REPLY_ACK | P.BACKEND_REQ | P.CONFIG | P.CONFIGURE_MEM_SLOTS
+_MEMORY_SLOTS = 32
 _NO_DESCRIPTOR_MASK = 0xFF
+
+
+_ENDS = (OSError, EOFError, ValueError, struct.error, MessageError, BadRing)
+"""What ends the connection of a front end: it left, or what it sent is wrong."""
 
 
 class BackEnd:
@@ -129,7 +135,7 @@ class Session:
 
     def run(self) -> None:
         """Serve until the front end leaves, or breaks a rule."""
-        with contextlib.suppress(OSError, EOFError, MessageError, BadRing), self._sock:
+        with contextlib.suppress(*_ENDS), self._sock:
             while True:
                 head, fds = receive_exactly(self._sock, m.HEADER.size)
                 code, flags, size = m.decode_head(head)
@@ -194,6 +200,26 @@ class Session:
             regions.append(Region(guest, size, user, mapped, offset))
         self._memory = GuestMemory(regions)
 
+    def _get_max_mem_slots(self, _payload: bytes, _fds: list[int]) -> bytes:
+        return m.U64.pack(_MEMORY_SLOTS)
+
+    def _add_mem_reg(self, payload: bytes, fds: list[int]) -> None:
+        guest, size, user, offset = m.REGION.unpack_from(payload, m.U64.size)
+        if len(fds) != 1 or len(self._memory.regions) >= _MEMORY_SLOTS:
+            msg = f"ADD_MEM_REG: {len(fds)} descriptors, {len(self._memory.regions)} regions"
+            raise MessageError(msg)
+        try:
+            mapped = mmap.mmap(fds[0], offset + size)
+        finally:
+            os.close(fds[0])
+        self._memory.add(Region(guest, size, user, mapped, offset))
+
+    def _rem_mem_reg(self, payload: bytes, fds: list[int]) -> None:
+        for fd in fds:
+            os.close(fd)
+        guest, size, user, _ = m.REGION.unpack_from(payload, m.U64.size)
+        self._memory.remove(guest, size, user)
+
     def _set_vring_num(self, payload: bytes, _fds: list[int]) -> None:
         vring, size = self._vring_state(payload)
         if not 0 < size <= _QUEUE_MAX or size & (size - 1):
@@ -247,13 +273,21 @@ class Session:
 
     def _get_config(self, payload: bytes, _fds: list[int]) -> bytes:
         offset, size, flags = m.CONFIG_HEAD.unpack_from(payload)
-        data = config_of(self._device)
+        data = config_of(self._device, write_back=not self._requests.write_through)
         if offset + size > len(data):
             return b""
         return m.CONFIG_HEAD.pack(offset, size, flags) + data[offset : offset + size]
 
-    def _set_config(self, _payload: bytes, _fds: list[int]) -> None:
-        """Accept: the only field that a driver may write is WCE, which is not offered."""
+    def _set_config(self, payload: bytes, _fds: list[int]) -> None:
+        """Set the write cache, which is all that a driver may write (VIRTIO 1.2, 5.2.5)."""
+        offset, size, _ = m.CONFIG_HEAD.unpack_from(payload)
+        value = payload[m.CONFIG_HEAD.size :]
+        if (
+            offset == m.WRITEBACK_OFFSET
+            and size == len(value) == 1
+            and self._features & Feature.CONFIG_WCE
+        ):
+            self._requests.write_through = not value[0]
 
     _handlers: dict[int, Callable[[Session, bytes, list[int]], bytes | None]] = {
         Code.GET_FEATURES: _get_features,
@@ -263,6 +297,9 @@ class Session:
         Code.SET_OWNER: _set_owner,
         Code.GET_QUEUE_NUM: _get_queue_num,
         Code.SET_MEM_TABLE: _set_mem_table,
+        Code.GET_MAX_MEM_SLOTS: _get_max_mem_slots,
+        Code.ADD_MEM_REG: _add_mem_reg,
+        Code.REM_MEM_REG: _rem_mem_reg,
         Code.SET_VRING_NUM: _set_vring_num,
         Code.SET_VRING_BASE: _set_vring_base,
         Code.SET_VRING_ADDR: _set_vring_addr,
@@ -361,14 +398,14 @@ class QueueWorker:
                 os.eventfd_write(self._vring.call, 1)
 
 
-def config_of(device: Device) -> bytes:
+def config_of(device: Device, *, write_back: bool = True) -> bytes:
     """Return the configuration space of a volume (VIRTIO 1.2, section 5.2.4)."""
     minimum, preferred, _ = device.block_sizes
     block = max(SECTOR, minimum)
     exponent = max(0, (preferred // block).bit_length() - 1)
     data = CONFIG.pack(
-        device.size // SECTOR, 0, SEGMENTS_MAX, 0, 0, 0, block, exponent, 0, 1, 0, 0, QUEUES,
-        RANGE_SECTORS_MAX, RANGES_MAX, block // SECTOR, RANGE_SECTORS_MAX, RANGES_MAX, 1,
+        device.size // SECTOR, 0, SEGMENTS_MAX, 0, 0, 0, block, exponent, 0, 1, 0, write_back,
+        QUEUES, RANGE_SECTORS_MAX, RANGES_MAX, block // SECTOR, RANGE_SECTORS_MAX, RANGES_MAX, 1,
     )  # fmt: skip
     return data.ljust(CONFIG_BYTES, b"\0")
 

@@ -41,6 +41,8 @@ class BlockRequests:
         self._top = stack(layers, self._bottom)
         self._connection = connection
         self._cookie = 0
+        self.write_through = False
+        """Whether the driver has switched the write cache off: each write is durable at its end."""
 
     def execute(self, chain: Chain) -> int:
         """Execute the request of a chain, and write its data and status; return the bytes written.
@@ -74,6 +76,7 @@ class BlockRequests:
     def _write(self, sector: int, payload: bytes, _room: int) -> Answer:
         self._check(sector * SECTOR, len(payload), changes=True)
         self._ask(Command.WRITE, 0, sector * SECTOR, len(payload), payload)
+        self._after_change()
         return Answer(Status.OK)
 
     def _flush(self, _sector: int, _payload: bytes, _room: int) -> Answer:
@@ -104,7 +107,12 @@ class BlockRequests:
             zeroing = command is Command.WRITE_ZEROES
             flag = CommandFlag.NO_HOLE if zeroing and not flags & UNMAP else CommandFlag(0)
             self._ask(command, flag, sector * SECTOR, count * SECTOR)
+        self._after_change()
         return Answer(Status.OK)
+
+    def _after_change(self) -> None:
+        if self.write_through:
+            self._ask(Command.FLUSH, 0, 0, 0)
 
     _handlers: dict[int, Callable[[BlockRequests, int, bytes, int], Answer]] = {
         Kind.READ: _read,

@@ -45,6 +45,22 @@ class GuestMemory:
     def __init__(self, regions: Sequence[Region]) -> None:
         self.regions = tuple(regions)
 
+    def add(self, region: Region) -> None:
+        """Add a region, for running queues too."""
+        self.regions = (*self.regions, region)
+
+    def remove(self, guest: int, size: int, user: int) -> None:
+        """Remove a region.
+
+        :raise BadRing: there is none with these addresses and this size.
+        """
+        gone = (guest, size, user)
+        kept = tuple(one for one in self.regions if (one.guest, one.size, one.user) != gone)
+        if len(kept) == len(self.regions):
+            msg = f"no region of {size} bytes at {guest:#x}"
+            raise BadRing(msg)
+        self.regions = kept
+
     def ranges(self, address: int, length: int) -> list[memoryview]:
         """Return the bytes of a guest address: several views where regions meet.
 

@@ -193,6 +193,23 @@ class FrontEnd:
             raise MessageError(msg)
         return Config(*CONFIG.unpack(data[: CONFIG.size]))
 
+    def set_write_cache(self, on: bool) -> None:
+        """Switch the write cache of the disk (VIRTIO 1.2, 5.2.5: the field `writeback`).
+
+        It needs the feature CONFIG_WCE, and the protocol feature CONFIG.
+        """
+        self.send(Code.SET_CONFIG, m.CONFIG_HEAD.pack(m.WRITEBACK_OFFSET, 1, 0) + bytes((on,)))
+
+    def add_region(self, memory: SharedMemory, guest: int, skip: int) -> None:
+        """Add the part of a file from byte ``skip`` on as one more region at a guest address."""
+        region = m.REGION.pack(guest, memory.size - skip, guest, skip)
+        self.send(Code.ADD_MEM_REG, m.U64.pack(0) + region, [memory.fd])
+
+    def remove_region(self, memory: SharedMemory, guest: int, skip: int) -> None:
+        """Remove a region that `add_region` added."""
+        region = m.REGION.pack(guest, memory.size - skip, guest, skip)
+        self.send(Code.REM_MEM_REG, m.U64.pack(0) + region)
+
     # -- queues
 
     def start_queue(self, size: int, *, start: int = 0) -> Queue:

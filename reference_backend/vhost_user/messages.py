@@ -25,6 +25,8 @@ CONFIG_HEAD = struct.Struct("=III")
 """Offset, size, flags."""
 INFLIGHT = struct.Struct("=QQHH")
 """Size and offset of the area, number of queues, size of a queue."""
+WRITEBACK_OFFSET = 32
+"""Offset of the field `writeback` in the configuration space (VIRTIO 1.2, section 5.2.4)."""
 VERSION = 1
 REPLY = 1 << 2
 NEED_REPLY = 1 << 3

@@ -159,21 +159,30 @@ class Requests:
         return pending
 
     def submit(
-        self, pending: Pending, segments: Sequence[Segment], *, indirect: bool, queue: int
+        self,
+        pending: Pending,
+        segments: Sequence[Segment],
+        *,
+        indirect: bool,
+        queue: int,
+        direct: int = 0,
     ) -> None:
         """Make a request with these descriptors available; wait while the ring is full.
+
+        :param direct: with ``indirect``, how many segments come before the table.
 
         :raise MessageError: the daemon is gone.
         """
         one = self.queues[queue]
-        needed = 1 if indirect else len(segments)
+        needed = direct + 1 if indirect else len(segments)
         with self._changed:
             while not self.failure and one.ring.room() < needed:
                 self._changed.wait()
             if self.failure:
                 pending.free()
                 raise MessageError(self.failure)
-            head = one.ring.add(segments, indirect=pending.table if indirect else None)
+            table = pending.table if indirect else None
+            head = one.ring.add(segments, indirect=table, direct=direct)
             self._pending[queue][head] = pending
             if one.ring.must_notify(1):
                 kick(one)

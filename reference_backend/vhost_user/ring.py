@@ -86,15 +86,21 @@ class Ring:
         """Return how many descriptors are free."""
         return len(self._free)
 
-    def add(self, segments: Sequence[Segment], *, indirect: int | None = None) -> int:
+    def add(
+        self, segments: Sequence[Segment], *, indirect: int | None = None, direct: int = 0
+    ) -> int:
         """Make one chain available; return its head. `must_notify` says whether to kick.
 
         :param segments: those that the daemon reads come first.
         :param indirect: offset of a table in the memory with room for the segments: the chain then
             takes one descriptor of the ring.
+        :param direct: so many segments come before the table, in descriptors of the ring.
 
         :raise IndexError: the ring has not enough free descriptors.
         """
+        with self._lock:
+            if direct and indirect is not None:
+                return self._publish(self._write_mixed(segments, indirect, direct))
         return self.add_chains([(segments, indirect)])[0]
 
     def add_chains(self, chains: Sequence[tuple[Sequence[Segment], int | None]]) -> list[int]:
@@ -120,9 +126,13 @@ class Ring:
         :param index: the new available index; by default the next one.
         """
         with self._lock:
-            self._put(self.available + 4 + 2 * (self._next % self.size), head)
-            self._next = (self._next + 1) % _U16 if index is None else index % _U16
-            self._put(self.available + 2, self._next)
+            self._publish(head, index)
+
+    def _publish(self, head: int, index: int | None = None) -> int:
+        self._put(self.available + 4 + 2 * (self._next % self.size), head)
+        self._next = (self._next + 1) % _U16 if index is None else index % _U16
+        self._put(self.available + 2, self._next)
+        return head
 
     def must_notify(self, added: int) -> bool:
         """Return whether the daemon wants a kick for the last ``added`` chains (section 2.7.10)."""
@@ -181,6 +191,21 @@ class Ring:
         """Give the memory back. Call it when the daemon has stopped the queue."""
         self._u16.release()
         self.memory.give_back(self.offset, self._bytes)
+
+    def _write_mixed(self, segments: Sequence[Segment], table: int, direct: int) -> int:
+        """Write ``direct`` descriptors, and one with a table of the others (section 2.7.5.3.2)."""
+        if direct + 1 > len(self._free):
+            msg = f"{direct + 1} descriptors are needed, and {len(self._free)} are free"
+            raise IndexError(msg)
+        places = [self._free.pop() for _ in range(direct + 1)]
+        for place, following, segment in zip(places, places[1:], segments, strict=False):
+            flags = NEXT | (WRITE if segment.to_driver else 0)
+            self._descriptor(place, GUEST_BASE + segment.offset, segment.length, flags, following)
+        rest = segments[direct:]
+        write_table(self.memory, table, rest)
+        self._descriptor(places[-1], GUEST_BASE + table, 16 * len(rest), INDIRECT, 0)
+        self._chains[places[0]] = places
+        return places[0]
 
     def _write_chain(self, segments: Sequence[Segment], table: int | None) -> int:
         if table is not None:

@@ -2,9 +2,10 @@
 
 How: front ends follow one another, with all features and with few, with one queue and with all, of
 several sizes, with rings that begin at other indexes. Some stop their queues, and the daemon then
-says which request comes next; some leave in the middle of the handshake, or with reads in flight.
-Each one must read right data, and what was written before must be there.
-Guards: virtio-features-kept, virtio-base-not-returned.
+says which request comes next; the requests before it are complete, also if they were in flight.
+Some leave in the middle of the handshake, or with reads in flight. Each one must read right data,
+and what was written before must be there.
+Guards: virtio-features-kept, virtio-base-not-returned, virtio-stop-does-not-wait.
 """
 
 from qbdcheck.kit import case, judge
@@ -47,6 +48,7 @@ def test(disk, seed):
             leave_early(disk, number)
         elif number % 3 == 1:
             stop_at(disk, features, random)
+            stop_under_reads(disk, random)
     disk.verify()
 
 
@@ -81,6 +83,19 @@ def stop_at(disk, features, random):
         assert base == wanted, (
             f"GET_VRING_BASE: the daemon says {base} after {len(heads)} requests from index "
             f"{start} on; {wanted} is the next one"
+        )
+
+
+def stop_under_reads(disk, random):
+    """Stop a queue with reads in flight: those that the daemon has taken must be complete."""
+    start = random.randrange(65536)
+    with polled(connect(disk), 256, start) as queue:
+        Reads(queue, disk.size, random).fill(together=True)
+        base = queue.front_end.stop_queue(0)
+        used = queue.ring.indexes()[1]
+        assert used == base, (
+            f"GET_VRING_BASE: of {(base - start) % 65536} requests that the daemon has taken, "
+            f"{(used - start) % 65536} are complete when it says that the queue is stopped"
         )
 
 

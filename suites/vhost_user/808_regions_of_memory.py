@@ -2,14 +2,18 @@
 
 How: one file as one region, as two and as many, with addresses and offsets that differ. The queue,
 headers and data lie in different regions, and data lies across the border of two, as pages of two
-memory nodes may. Then the queue stops, the table of memory changes, and the queue continues.
-Guards: virtio-second-region-lost.
+memory nodes may. Then the queue stops, the table of memory changes, and the queue continues. Where
+the daemon supports it, a part of another file is added and removed while the queue runs.
+Guards: virtio-second-region-lost, virtio-region-offset-ignored.
 """
 
 from qbdcheck.kit import case, judge
 from qbdcheck.kit.virtio_blk import (
+    GUEST_BASE,
     HEADER,
+    WANTED_PROTOCOL,
     Kind,
+    ProtocolFeature,
     Segment,
     SharedMemory,
     Status,
@@ -21,6 +25,8 @@ from qbdcheck.kit.virtio_blk import (
 
 SIZE = 4 << 20
 LENGTH = 8192
+FAR = GUEST_BASE + (1 << 36)
+"""A guest address at which memory is added."""
 TABLES = ((1,), (2,), (8,), (1, 2), (8, 2, 1))
 """Into how many regions the memory is divided, at first and after each stop of the queue."""
 
@@ -49,7 +55,32 @@ def test(disk, seed):
                     move(disk, queue, offset, at, f"with {count} regions of memory")
         front_end.close()
         memory.close()
+    add_and_remove(disk)
     disk.verify()
+
+
+def add_and_remove(disk):
+    """Add a part of another file as memory while a queue runs, use it, and remove it."""
+    slots = ProtocolFeature.CONFIGURE_MEM_SLOTS
+    front_end = connect(disk, protocol=WANTED_PROTOCOL | slots)
+    queue = front_end.start_queue(32)
+    if front_end.protocol & slots:
+        extra = SharedMemory(1 << 20)
+        for skip in (0, 65536):
+            front_end.add_region(extra, FAR, skip)
+            data = disk.shadow.stamped(0, LENGTH)
+            extra.map[skip : skip + LENGTH] = data
+            what = f"a write of {LENGTH} bytes from memory that was added, byte {skip} of a file"
+            disk.shadow.maybe_write(0, data)
+            send(queue, Kind.WRITE, 0, FAR - GUEST_BASE, what)
+            disk.shadow.write(0, data)
+            extra.map[skip : skip + LENGTH] = bytes(LENGTH)
+            what = what.replace("write", "read").replace("bytes from", "bytes to")
+            send(queue, Kind.READ, 0, FAR - GUEST_BASE, what)
+            judge(disk.shadow, 0, extra.map[skip : skip + LENGTH], what)
+            front_end.remove_region(extra, FAR, skip)
+        extra.close()
+    front_end.close()
 
 
 def move(disk, queue, offset, at, how):
