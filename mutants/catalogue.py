@@ -19,7 +19,8 @@ GROUPS = ("placement", "stale", "durability", "zeroes", "sizes", "errors", "prot
           "third_variants",
           "fourth_caches", "fourth_logs", "fourth_layers", "fourth_requests", "fourth_clients",
           "fourth_variants", "fifth_requests", "fifth_layers",
-          "sixth_requests", "sixth_cuts", "sixth_layers", "sixth_variants", "virtio",
+          "sixth_requests", "sixth_cuts", "sixth_layers", "sixth_variants",
+          "virtio", "virtio_queues",
           "controls", "rare_controls")  # fmt: skip
 
 

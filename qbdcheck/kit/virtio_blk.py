@@ -75,6 +75,7 @@ __all__ = [
     "kick",
     "name_of",
     "polled",
+    "send_one",
     "serves",
     "socket_of",
     "wait_for_call",
@@ -351,6 +352,31 @@ def wait_used(queue: Queue, count: int, what: str) -> list[int]:
                 late = f"{what}: {len(heads)} of {count} requests were completed"
                 must_not_be_starved(f"{late} in time")
                 raise RequestHangs(f"{late}, and no more")
+
+
+def send_one(  # noqa: PLR0917  # the fields of a request
+    queue: Queue, kind: Kind, offset: int, at: int, length: int, what: str
+) -> None:
+    """Send one request, with its data anywhere in the memory, and wait for its success.
+
+    :param offset: of the disk, in bytes.
+    :param at: where the data is, from the guest address `GUEST_BASE` on.
+
+    :raise AssertionError: the daemon answers with an error.
+    """
+    memory = queue.ring.memory
+    head = memory.take(64)
+    HEADER.pack_into(memory.map, head, kind, 0, offset // SECTOR)
+    memory.map[head + 32] = Status.UNWRITTEN
+    data = Segment(at, length, to_driver=kind == Kind.READ)
+    first = Segment(head, HEADER.size, to_driver=False)
+    queue.ring.add([first, data, Segment(head + 32, 1, to_driver=True)])
+    if queue.ring.must_notify(1):
+        kick(queue)
+    wait_used(queue, 1, what)
+    status = memory.map[head + 32]
+    memory.give_back(head, 64)
+    assert status == Status.OK, f"{what}: the daemon answers {name_of(status)}"
 
 
 def _must_interrupt(queue: Queue, what: str) -> None:

@@ -1,0 +1,355 @@
+"""Queues and memory of a vhost-user-blk server (docs/bugs.md)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from mutants.patching import die, replace
+from mutants.virtio import VirtioMutant
+from reference_backend.vhost_user.back_end import QueueWorker, Session
+from reference_backend.vhost_user.device_ring import BadRing, Chain, DeviceRing, GuestMemory, Region
+from reference_backend.vhost_user.messages import MessageError
+from reference_backend.vhost_user.ring import DESCRIPTOR, INDIRECT, NEXT
+
+_SEGMENTS = 8
+_TABLE = 8
+_USED_TWICE = 50
+
+
+class VirtioIndirectLimit(VirtioMutant):
+    """A table of indirect descriptors is read into a buffer of fixed size."""
+
+    id = "virtio-indirect-limit"
+    shows = ("hang", "lost write", "misplaced data", "unknown", "altered", "error", "truncated")
+    says = r"no header|UNWRITTEN|ended the connection|not completed"
+    source = "class known from buffers of a fixed size for indirect tables"
+    breaks = "of an indirect table with more than eight entries, the entries between are skipped"
+
+    def install(self) -> None:
+        """Drop data segments from the middle of a chain."""
+
+        def make(real: Any) -> Any:
+            def chain(ring: DeviceRing, head: int) -> Chain:
+                found: Chain = real(ring, head)
+                if len(found.reads) > _TABLE and self.strikes():
+                    return found._replace(reads=found.reads[:_TABLE])
+                if len(found.writes) > _TABLE and self.strikes():
+                    return found._replace(writes=[*found.writes[: _TABLE - 1], found.writes[-1]])
+                return found
+
+            return chain
+
+        replace(DeviceRing, "chain", make)
+
+
+class VirtioIndexNotWrapped(VirtioMutant):
+    """Indexes are compared as if they never wrapped."""
+
+    id = "virtio-index-not-wrapped"
+    shows = ("hang",)
+    says = r"completed|no reply|in time"
+    source = "class known from 16-bit ring indexes (VIRTIO 1.2, Split Virtqueues)"
+    breaks = "requests whose index is 65536 and more are not seen until the index is small again"
+
+    def install(self) -> None:
+        """Take nothing where the available index is below the next one."""
+
+        def make(real: Any) -> Any:
+            def take(ring: DeviceRing) -> Any:
+                if ring._available[1] < ring.next and self.strikes():  # noqa: SLF001  # a mutant
+                    return []
+                return real(ring)
+
+            return take
+
+        replace(DeviceRing, "take", make)
+
+
+class VirtioInterruptLost(VirtioMutant):
+    """The used event is compared without a wrap."""
+
+    id = "virtio-interrupt-lost"
+    shows = ("hang",)
+    says = r"completed|no reply|in time"
+    source = "class known from VIRTIO_F_EVENT_IDX (VIRTIO 1.2, section 2.7.7)"
+    breaks = "where the used index wraps to 0, no interrupt is sent"
+
+    def install(self) -> None:
+        """Compare plain numbers."""
+
+        def make(real: Any) -> Any:
+            def put(ring: DeviceRing, head: int, written: int) -> bool:
+                wanted = bool(real(ring, head, written))
+                wraps = ring.event_idx and not ring.used_index
+                return wanted and not (wraps and self.strikes())
+
+            return put
+
+        replace(DeviceRing, "put", make)
+
+
+class VirtioUsedTwice(VirtioMutant):
+    """A request that is completed by two threads is used by both."""
+
+    id = "virtio-used-twice"
+    shows = ("died",)
+    says = r"used ring|descriptor \d+ was used|used as"
+    source = "class known from completions that two threads report"
+    breaks = "every fiftieth request is put into the used ring twice"
+
+    def install(self) -> None:
+        """Count, and repeat."""
+        self._count = 0
+
+        def make(real: Any) -> Any:
+            def put(ring: DeviceRing, head: int, written: int) -> bool:
+                self._count += 1
+                wanted = bool(real(ring, head, written))
+                if self._count % _USED_TWICE == 0 and self.strikes():
+                    return bool(real(ring, head, written)) or wanted
+                return wanted
+
+            return put
+
+        replace(DeviceRing, "put", make)
+
+
+class VirtioFullRingIsEmpty(VirtioMutant):
+    """The number of new entries is taken modulo the size of the ring."""
+
+    id = "virtio-full-ring-is-empty"
+    shows = ("hang",)
+    says = r"completed|no reply|in time"
+    source = "class known from counts modulo the size of a ring (VIRTIO 1.2, Split Virtqueues)"
+    breaks = "as many new requests as the ring has descriptors are not seen"
+
+    def install(self) -> None:
+        """Take nothing from a ring that is full of new requests."""
+
+        def make(real: Any) -> Any:
+            def take(ring: DeviceRing) -> Any:
+                count = (ring._available[1] - ring.next) % 65536  # noqa: SLF001  # a mutant
+                return [] if count == ring.size and self.strikes() else real(ring)
+
+            return take
+
+        replace(DeviceRing, "take", make)
+
+
+class VirtioTableOnlyFirst(VirtioMutant):
+    """Only the first descriptor of a chain may refer to a table."""
+
+    id = "virtio-table-only-first"
+    shows = ("lost write", "misplaced data", "error", "died", "hang", "unknown")
+    says = r"answers|ended the connection"
+    source = "QEMU 7.2.22, libvhost-user (docs/findings.md)"
+    breaks = "a table behind other descriptors is taken for the data of the request"
+
+    def install(self) -> None:
+        """Take the table itself for a part of the chain."""
+
+        def make(real: Any) -> Any:
+            def chain(ring: DeviceRing, head: int) -> Chain:
+                found: Chain = real(ring, head)
+                _, _, flags, _ = DESCRIPTOR.unpack_from(ring._descriptors, 16 * head)  # noqa: SLF001
+                at, flags = head, int(flags)
+                while flags & NEXT:
+                    _, _, flags, at = DESCRIPTOR.unpack_from(ring._descriptors, 16 * at)  # noqa: SLF001
+                    if flags & INDIRECT and self.strikes():
+                        return found._replace(writes=[])
+                return found
+
+            return chain
+
+        replace(DeviceRing, "chain", make)
+
+
+class VirtioStopDoesNotWait(VirtioMutant):
+    """A queue that is stopped gives up what it has taken."""
+
+    id = "virtio-stop-does-not-wait"
+    says = r"GET_VRING_BASE"
+    source = "class known from queues that stop under requests (QEMU block/export, SPDK vhost)"
+    breaks = "GET_VRING_BASE does not wait for requests in flight, which are never completed"
+
+    def install(self) -> None:
+        """Complete nothing after a stop, and make the requests last long enough."""
+
+        def make(real: Any) -> Any:
+            def execute(worker: QueueWorker, chain: Chain) -> None:
+                if getattr(worker, "is_stopped", False) and self.strikes():
+                    return
+                real(worker, chain)
+
+            return execute
+
+        def stop_make(real: Any) -> Any:
+            def stop(worker: Any) -> None:
+                worker.is_stopped = True
+                real(worker)
+
+            return stop
+
+        replace(QueueWorker, "_execute", make)
+        replace(QueueWorker, "stop", stop_make)
+
+
+class VirtioFeaturesKept(VirtioMutant):
+    """The features of the first front end are kept for the daemon's life."""
+
+    id = "virtio-features-kept"
+    shows = ("hang",)
+    says = r"completed|no reply|in time"
+    source = "class known from state that a reset forgets"
+    breaks = "a front end that does not accept a feature gets it if the first one did"
+
+    def install(self) -> None:
+        """Add the features of the first front end to those of all others."""
+        self._first: int | None = None
+
+        def make(real: Any) -> Any:
+            def set_features(session: Session, payload: bytes, fds: list[int]) -> None:
+                real(session, payload, fds)
+                if self._first is None:
+                    self._first = session._features  # noqa: SLF001  # a mutant changes code
+                elif self.strikes():
+                    session._features |= self._first  # noqa: SLF001
+
+            return set_features
+
+        code = next(key for key, one in Session._handlers.items() if "set_features" in one.__name__)  # noqa: SLF001
+        Session._handlers[code] = make(Session._handlers[code])  # noqa: SLF001
+
+
+class VirtioBaseNotReturned(VirtioMutant):
+    """A stopped queue forgets where it was."""
+
+    id = "virtio-base-not-returned"
+    says = r"GET_VRING_BASE"
+    source = "class known from GET_VRING_BASE (vhost-user.rst, Starting and stopping rings)"
+    breaks = "a stopped queue says that it is where it was started"
+
+    def install(self) -> None:
+        """Return the index at which the queue was started."""
+
+        def make(real: Any) -> Any:
+            def stop(vring: Any) -> None:
+                base = vring.base
+                real(vring)
+                if vring.base != base and self.strikes():
+                    vring.base = base
+
+            return staticmethod(stop)
+
+        Session._stop = make(Session._stop)  # type: ignore[method-assign]  # noqa: SLF001
+
+
+class _Dies(VirtioMutant):
+    """What a server checks is not checked, so that it dies."""
+
+    shows = ("died",)
+    says = r"died|not served|ended"
+    where: ClassVar[str] = ""
+
+    def install(self) -> None:
+        """Die where the ring is found to be wrong."""
+
+        def make(real: Any) -> Any:
+            def chain(ring: DeviceRing, head: int) -> Any:
+                try:
+                    return real(ring, head)
+                except BadRing as error:
+                    if self.where in str(error) and self.strikes():
+                        die()
+                    raise
+
+            return chain
+
+        replace(DeviceRing, "chain", make)
+
+
+class VirtioChainLoopUnchecked(_Dies):
+    """A chain is followed until it ends."""
+
+    id = "virtio-chain-loop-unchecked"
+    source = "class known from what libvhost-user checks ('Looped descriptor')"
+    breaks = "a chain of descriptors with a loop ends the daemon"
+    where = "a chain of more than"
+
+
+class VirtioAddressUnchecked(_Dies):
+    """A guest address outside of the memory becomes a pointer."""
+
+    id = "virtio-address-unchecked"
+    source = "class known from checks of libvhost-user ('Invalid address for buffers')"
+    breaks = "a descriptor with an address outside of the memory ends the daemon"
+    where = "is in no region"
+
+
+class VirtioQueueIndexUnchecked(VirtioMutant):
+    """The number of a queue is an index without a check."""
+
+    id = "virtio-queue-index-unchecked"
+    shows = ("died",)
+    says = r"died|not served|ended"
+    source = "QEMU 7.2.22, libvhost-user (docs/findings.md)"
+    breaks = "a message about a queue that does not exist ends the daemon"
+
+    def install(self) -> None:
+        """Die where the queue does not exist."""
+
+        def make(real: Any) -> Any:
+            def vring(session: Session, index: int) -> Any:
+                try:
+                    return real(session, index)
+                except MessageError:
+                    if self.strikes():
+                        die()
+                    raise
+
+            return vring
+
+        replace(Session, "_vring", make)
+
+
+class VirtioRegionOffsetIgnored(VirtioMutant):
+    """A region that is added is taken from the beginning of its file."""
+
+    id = "virtio-region-offset-ignored"
+    shows = ("lost write", "misplaced data", "unknown")
+    source = "class known from mmap offsets (vhost-user.rst, single memory region description)"
+    breaks = "a region that is added while queues run begins at byte 0 of its file"
+
+    def install(self) -> None:
+        """Drop the offset."""
+
+        def make(real: Any) -> Any:
+            def add(memory: GuestMemory, region: Region) -> None:
+                real(memory, region._replace(offset=0) if self.strikes() else region)
+
+            return add
+
+        replace(GuestMemory, "add", make)
+
+
+class VirtioSecondRegionLost(VirtioMutant):
+    """A buffer is taken to be in one region."""
+
+    id = "virtio-second-region-lost"
+    shows = ("lost write", "misplaced data", "unknown")
+    source = "class known from translations of guest addresses (vhost-user.rst, memory regions)"
+    breaks = "what a buffer has behind the border of two regions of memory is another part of it"
+
+    def install(self) -> None:
+        """Take the second part of a buffer from its beginning."""
+
+        def make(real: Any) -> Any:
+            def ranges(memory: GuestMemory, address: int, length: int) -> list[memoryview]:
+                found: list[memoryview] = real(memory, address, length)
+                if len(found) == 2 and len(found[0]) == len(found[1]) and self.strikes():
+                    return [found[0], found[0]]
+                return found
+
+            return ranges
+
+        replace(GuestMemory, "ranges", make)

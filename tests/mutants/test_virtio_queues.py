@@ -1,0 +1,17 @@
+"""Each mutant of the group virtio_queues fails the case that names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from virtio_case import fate_of, parameters
+
+from mutants import virtio_queues
+
+
+@pytest.mark.parametrize("mutant", parameters(virtio_queues, fast=("virtio-used-twice",)))
+def test_its_case_fails_and_names_it(mutant: str, tmp_path: Path) -> None:
+    fate = fate_of(mutant, tmp_path)
+    assert fate["killed"], fate
+    assert fate["named"], fate
