@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from virtio_case import fate_of, parameters
 
 from mutants import virtio
+from tests.mutants.virtio_case import fate_of, parameters
 
 
 @pytest.mark.parametrize("mutant", parameters(virtio, fast=("virtio-first-range-only",)))

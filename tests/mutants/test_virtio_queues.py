@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from virtio_case import fate_of, parameters
 
 from mutants import virtio_queues
+from tests.mutants.virtio_case import fate_of, parameters
 
 
 @pytest.mark.parametrize("mutant", parameters(virtio_queues, fast=("virtio-used-twice",)))
