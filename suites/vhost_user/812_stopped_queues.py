@@ -6,11 +6,11 @@ moves a guest to another host relies on this.
 Guards: virtio-base-not-returned, virtio-stop-does-not-wait.
 """
 
-from qbdcheck.kit import case, judge
+from qbdcheck.kit import case, judge, pause
 from qbdcheck.kit.virtio_blk import WANTED, Feature, connect, polled, wait_used
 from qbdcheck.kit.virtio_reads import Reads
 
-ROUNDS = 6
+ROUNDS = 40
 
 
 @case(
@@ -47,6 +47,7 @@ def stop_under_reads(disk, random):
     start = random.randrange(65536)
     with polled(connect(disk), 256, start) as queue:
         Reads(queue, disk.size, random).fill(together=True)
+        pause(random.choice((0, 0.0001, 0.0003, 0.001)))
         base = queue.front_end.stop_queue(0)
         used = queue.ring.indexes()[1]
         assert used == base, (
