@@ -46,7 +46,7 @@ _MEMORY_SLOTS = 32
 _NO_DESCRIPTOR_MASK = 0xFF
 
 
-_ENDS = (OSError, EOFError, ValueError, struct.error, MessageError, BadRing)
+_ENDS = (OSError, EOFError, ValueError, OverflowError, struct.error, MessageError, BadRing)
 """What ends the connection of a front end: it left, or what it sent is wrong."""
 
 
@@ -148,23 +148,25 @@ class Session:
                     os.close(fd)
 
     def _handle(self, code: int, flags: int, payload: bytes, fds: list[int]) -> None:
-        """Handle one message.
+        """Handle one message; close the descriptors that its handler has not taken.
 
         :raise MessageError: it is unknown, or wrong.
         """
         handler = self._handlers.get(code)
-        if handler is None:
+        try:
+            if handler is None:
+                msg = f"unknown {m.name_of(code)}"
+                raise MessageError(msg)
+            reply = handler(self, payload, fds)
+        finally:
             for fd in fds:
                 os.close(fd)
-            msg = f"unknown {m.name_of(code)}"
-            raise MessageError(msg)
-        reply = handler(self, payload, fds)
         if reply is None and flags & m.NEED_REPLY and self._protocol & P.REPLY_ACK:
             reply = m.U64.pack(0)
         if reply is not None:
             self._sock.sendall(m.encode(Message(code, reply, m.REPLY)))
 
-    # -- messages: each returns the payload of its reply, or None
+    # -- messages: each returns the payload of its reply, or None, and takes descriptors
 
     def _get_features(self, _payload: bytes, _fds: list[int]) -> bytes:
         return m.U64.pack(_OFFERED | (Feature.RO if self._device.read_only else 0))
@@ -189,34 +191,21 @@ class Session:
         if count != len(fds) or len(payload) < m.REGIONS_HEAD.size + count * m.REGION.size:
             msg = f"SET_MEM_TABLE: {count} regions with {len(fds)} descriptors"
             raise MessageError(msg)
-        regions = []
-        for number, fd in enumerate(fds):
-            at = m.REGIONS_HEAD.size + number * m.REGION.size
-            guest, size, user, offset = m.REGION.unpack_from(payload, at)
-            try:
-                mapped = mmap.mmap(fd, offset + size)
-            finally:
-                os.close(fd)
-            regions.append(Region(guest, size, user, mapped, offset))
-        self._memory = GuestMemory(regions)
+        places = range(m.REGIONS_HEAD.size, len(payload), m.REGION.size)
+        self._memory = GuestMemory(
+            [_region(payload, at, fd) for at, fd in zip(places, fds, strict=False)]
+        )
 
     def _get_max_mem_slots(self, _payload: bytes, _fds: list[int]) -> bytes:
         return m.U64.pack(_MEMORY_SLOTS)
 
     def _add_mem_reg(self, payload: bytes, fds: list[int]) -> None:
-        guest, size, user, offset = m.REGION.unpack_from(payload, m.U64.size)
         if len(fds) != 1 or len(self._memory.regions) >= _MEMORY_SLOTS:
             msg = f"ADD_MEM_REG: {len(fds)} descriptors, {len(self._memory.regions)} regions"
             raise MessageError(msg)
-        try:
-            mapped = mmap.mmap(fds[0], offset + size)
-        finally:
-            os.close(fds[0])
-        self._memory.add(Region(guest, size, user, mapped, offset))
+        self._memory.add(_region(payload, m.U64.size, fds[0]))
 
-    def _rem_mem_reg(self, payload: bytes, fds: list[int]) -> None:
-        for fd in fds:
-            os.close(fd)
+    def _rem_mem_reg(self, payload: bytes, _fds: list[int]) -> None:
         guest, size, user, _ = m.REGION.unpack_from(payload, m.U64.size)
         self._memory.remove(guest, size, user)
 
@@ -238,21 +227,20 @@ class Session:
 
     def _set_vring_call(self, payload: bytes, fds: list[int]) -> None:
         vring = self._vring(_number(payload) & _NO_DESCRIPTOR_MASK)
-        old, vring.call = vring.call, fds[0] if fds else -1
+        old, vring.call = vring.call, fds.pop(0) if fds else -1
         if old >= 0:
             os.close(old)
 
     def _set_vring_kick(self, payload: bytes, fds: list[int]) -> None:
         vring = self._vring(_number(payload) & _NO_DESCRIPTOR_MASK)
-        old, vring.kick = vring.kick, fds[0] if fds else -1
+        old, vring.kick = vring.kick, fds.pop(0) if fds else -1
         if old >= 0:
             os.close(old)
         if not self._features & Feature.PROTOCOL_FEATURES:
             self._start(vring)
 
-    def _set_vring_err(self, _payload: bytes, fds: list[int]) -> None:
-        for fd in fds:
-            os.close(fd)
+    def _set_vring_err(self, _payload: bytes, _fds: list[int]) -> None:
+        """Accept: errors of a ring end the connection instead."""
 
     def _set_vring_enable(self, payload: bytes, _fds: list[int]) -> None:
         vring, enabled = self._vring_state(payload)
@@ -267,9 +255,8 @@ class Session:
         (index,) = m.VRING_STATE.unpack(payload[: m.VRING_STATE.size])[:1]
         return m.VRING_STATE.pack(index, vring.base)
 
-    def _set_backend_req_fd(self, _payload: bytes, fds: list[int]) -> None:
-        for fd in fds:
-            os.close(fd)
+    def _set_backend_req_fd(self, _payload: bytes, _fds: list[int]) -> None:
+        """Accept: this server has no requests of its own."""
 
     def _get_config(self, payload: bytes, _fds: list[int]) -> bytes:
         offset, size, flags = m.CONFIG_HEAD.unpack_from(payload)
@@ -390,12 +377,21 @@ class QueueWorker:
     def _execute(self, chain: Chain) -> None:
         try:
             written = self._requests.execute(chain)
-        except BadRing:
+        except (BadRing, OSError):  # a fault that ends a connection is an OSError
             self._on_broken()
             return
         if self._ring.put(chain.head, written) and self._vring.call >= 0:
             with contextlib.suppress(OSError):
                 os.eventfd_write(self._vring.call, 1)
+
+
+def _region(payload: bytes, at: int, fd: int) -> Region:
+    """Return the region that a message describes at byte ``at``, mapped from its file.
+
+    :raise OSError: the file cannot be mapped. :raise ValueError: it is too short.
+    """
+    guest, size, user, offset = m.REGION.unpack_from(payload, at)
+    return Region(guest, size, user, mmap.mmap(fd, offset + size), offset)
 
 
 def config_of(device: Device, *, write_back: bool = True) -> bytes:

@@ -138,6 +138,9 @@ class BlockRequests:
         self._cookie += 1
         request = Request(command, flags, offset, length, self._cookie, payload, self._connection)
         reply = self._top(request)
+        if reply.on_wire is not None and not reply.on_wire(b"")[1]:
+            msg = "a fault ends the connection"
+            raise ConnectionResetError(msg)
         if reply.error:
             raise BlockError(reply.error)
         return reply

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
@@ -11,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from blockio.errors import BlockError
+from blockio.layers import Below, Reply, Request
 from reference_backend.client import Client
 from reference_backend.memory_pool import MemoryPool
 from reference_backend.vhost_user.back_end import BackEnd
 from reference_backend.vhost_user.disk import VhostUserDisk
 from reference_backend.vhost_user.front_end import WANTED, FrontEnd
 from reference_backend.vhost_user.messages import Code, Feature, MessageError
+from tests.reference_backend.running import wait_until
 
 SIZE = 1 << 20
 
@@ -82,6 +85,53 @@ def test_a_wrong_message_ends_the_connection_alone(path: str) -> None:
         front_end.send(Code.SET_VRING_NUM, b"\xff\xff\0\0\x10\0\0\0")
     front_end.close()
     FrontEnd(path).close()
+
+
+def test_wrong_messages_leave_no_descriptors(path: str) -> None:
+    def send(code: int, payload: bytes) -> None:
+        front_end = FrontEnd(path)
+        with pytest.raises(MessageError, match="ended the connection"):
+            front_end.send(code, payload, [front_end.memory.fd] * 2)
+        front_end.close()
+
+    send(Code.SET_MEM_TABLE, b"\1" + bytes(39))
+
+    def descriptors() -> set[Path]:
+        gc.collect()  # a map has a descriptor of its own
+        return set(Path("/proc/self/fd").iterdir())
+
+    before = descriptors()
+    for _ in range(4):
+        send(Code.SET_MEM_TABLE, b"\1" + bytes(39))
+        send(Code.SET_MEM_TABLE, b"\2" + bytes(7) + b"\xff" * 64)
+        send(Code.SET_VRING_CALL, b"\xf0" + bytes(7))
+        send(250, b"")
+    wait_until(lambda: len(descriptors() - before) < 3)
+
+
+def test_a_fault_can_end_the_connection(tmp_path: Path) -> None:
+    class Disconnect:
+        waits = False
+
+        def handle(self, request: Request, below: Below) -> Reply:
+            reply = below(request)
+            if request.offset == 4096:
+                reply.on_wire = lambda raw: (raw, False)
+            return reply
+
+    volume = MemoryPool(volumes=[("v", SIZE)]).open("v")
+    server = BackEnd(str(tmp_path / "s"), volume, [Disconnect()])
+    server.start()
+    failures: list[str] = []
+    disk = VhostUserDisk(str(tmp_path / "s"), 1, failures.append)
+    assert disk.read(0, 512) == bytes(512)
+    watcher = threading.Timer(0.2, disk.leave_if_idle, (60.0,))
+    watcher.start()
+    with pytest.raises(BlockError, match="ended the connection"):
+        disk.read(4096, 512)
+    assert failures == ["the vhost-user daemon ended the connection"]
+    disk.close()
+    server.stop()
 
 
 def test_a_size_that_is_no_multiple_of_a_sector_is_refused(tmp_path: Path) -> None:
