@@ -8,6 +8,7 @@ from mutants.patching import die, replace
 from mutants.virtio import VirtioMutant
 from reference_backend.vhost_user.back_end import QueueWorker, Session
 from reference_backend.vhost_user.device_ring import BadRing, Chain, DeviceRing, GuestMemory, Region
+from reference_backend.vhost_user.inflight import Inflight
 from reference_backend.vhost_user.messages import MessageError
 from reference_backend.vhost_user.ring import DESCRIPTOR, INDIRECT, NEXT
 
@@ -353,3 +354,57 @@ class VirtioSecondRegionLost(VirtioMutant):
             return ranges
 
         replace(GuestMemory, "ranges", make)
+
+
+class VirtioInflightForgotten(VirtioMutant):
+    """A server that starts again trusts the rings alone."""
+
+    id = "virtio-inflight-forgotten"
+    shows = ("hang",)
+    says = r"completed|no reply|in time"
+    source = "class known from restarts (vhost-user.rst, Inflight I/O tracking)"
+    breaks = "requests that were in flight when the server died are never completed"
+
+    def install(self) -> None:
+        """Find nothing in flight, and go on behind what the driver made available."""
+
+        def make(real: Any) -> Any:
+            def recover(region: Inflight, used_index: int) -> list[int]:
+                found: list[int] = real(region, used_index)
+                return found[:1] if len(found) > 1 and self.strikes() else found
+
+            return recover
+
+        def make_init(real: Any) -> Any:
+            def init(ring: DeviceRing, *arguments: Any, **options: Any) -> None:
+                real(ring, *arguments, **options)
+                if ring._again and self.strikes():  # noqa: SLF001  # a mutant changes code
+                    ring.next = ring._available[1]  # noqa: SLF001
+
+            return init
+
+        replace(Inflight, "recover", make)
+        replace(DeviceRing, "__init__", make_init)
+
+
+class VirtioLastBatchDoneAgain(VirtioMutant):
+    """The used index of the region is not compared with that of the ring."""
+
+    id = "virtio-last-batch-done-again"
+    says = r"used ring|was used|used as|were used|ended the connection"
+    source = "class known from restarts (vhost-user.rst, Inflight I/O tracking)"
+    breaks = "the last request before the server died is completed again"
+
+    def install(self) -> None:
+        """Take the flags of the region as they are."""
+
+        def make(real: Any) -> Any:
+            def recover(region: Inflight, used_index: int) -> list[int]:
+                if not region.is_settled(used_index) and self.strikes():
+                    region._put(14, used_index)  # noqa: SLF001  # a mutant changes code
+                found: list[int] = real(region, used_index)
+                return found
+
+            return recover
+
+        replace(Inflight, "recover", make)

@@ -10,6 +10,7 @@ closes a `VirtioBlk` before `disk.verify()`.
 from __future__ import annotations
 
 import contextlib
+import mmap
 from collections.abc import Iterator, Sequence
 from typing import Self
 
@@ -29,6 +30,7 @@ from reference_backend.vhost_user.front_end import (
     kick,
     wait_for_call,
 )
+from reference_backend.vhost_user.inflight import Inflight
 from reference_backend.vhost_user.memory import GUEST_BASE, SharedMemory
 from reference_backend.vhost_user.messages import (
     INFLIGHT,
@@ -52,7 +54,6 @@ __all__ = [
     "DESCRIPTOR",
     "GUEST_BASE",
     "HEADER",
-    "INFLIGHT",
     "RANGE",
     "UNMAP",
     "WANTED",
@@ -72,6 +73,7 @@ __all__ = [
     "Status",
     "VirtioBlk",
     "connect",
+    "inflight_region",
     "kick",
     "name_of",
     "polled",
@@ -79,6 +81,7 @@ __all__ = [
     "serves",
     "socket_of",
     "wait_for_call",
+    "wait_lost",
     "wait_used",
 ]
 
@@ -352,6 +355,28 @@ def wait_used(queue: Queue, count: int, what: str) -> list[int]:
                 late = f"{what}: {len(heads)} of {count} requests were completed"
                 must_not_be_starved(f"{late} in time")
                 raise RequestHangs(f"{late}, and no more")
+
+
+def inflight_region(description: bytes, fd: int, size: int) -> Inflight:
+    """Return the region of the first queue in an area of `FrontEnd.new_inflight`.
+
+    :param size: descriptors of a queue.
+    """
+    length, offset, _, _ = INFLIGHT.unpack_from(description)
+    return Inflight(mmap.mmap(fd, offset + length), offset, size)
+
+
+def wait_lost(front_end: FrontEnd) -> None:
+    """Wait until the daemon has ended: from then on it writes nothing more.
+
+    :raise SetupError: it lives on.
+    """
+    limit = Limit(REPLY_LIMIT_S)
+    while not front_end.is_lost():
+        if limit.is_over:
+            must_not_be_starved("the daemon did not end in time after SIGKILL")
+            raise SetupError("the daemon lives on after SIGKILL of the process that started it")
+        pause(_STEP_S)
 
 
 def send_one(  # noqa: PLR0917  # the fields of a request

@@ -1,25 +1,29 @@
-"""Reads of one block each on a queue that a case polls: as many as the ring has room for."""
+"""Reads on a queue that a case polls: as many as the ring has room for."""
 
 from __future__ import annotations
 
 from random import Random
 
 from oracles.stamps import SECTOR
-from qbdcheck.kit.virtio_blk import HEADER, Kind, Queue, Segment, Status, kick, name_of
+from qbdcheck.kit.virtio_blk import HEADER, Feature, Kind, Queue, Segment, Status, kick, name_of
 
-_BLOCK = 4096
-_ROOM = 8192
-"""Bytes of shared memory for one read: header and status in the first page, then the data."""
+_PAGE = 4096
+"""Bytes before the data of a read: its header, its status, and room for a table."""
 
 
 class Reads:
-    """Reads of 4096 bytes at random places of a volume.
+    """Reads at random places of a volume, each of one segment.
 
-    :param size: of the volume in bytes, at least 8192.
+    :param size: of the volume in bytes.
+    :param length: bytes of a read, a multiple of 4096; less if the daemon takes only shorter ones.
     """
 
-    def __init__(self, queue: Queue, size: int, random: Random) -> None:
+    def __init__(self, queue: Queue, size: int, random: Random, length: int = _PAGE) -> None:
         self._queue, self._size, self._random = queue, size, random
+        front_end = queue.front_end
+        if length > _PAGE and front_end.features & Feature.SIZE_MAX:
+            length = max(_PAGE, min(length, front_end.config().size_max // _PAGE * _PAGE))
+        self._length = length
         self._memory = queue.ring.memory
         self._places: dict[int, tuple[int, int]] = {}
 
@@ -50,18 +54,18 @@ class Reads:
         """
         at, offset = self._places.pop(head)
         status = self._memory.map[at + 32]
-        data = self._memory.map[at + _BLOCK : at + _BLOCK + _BLOCK]
-        self._memory.give_back(at, _ROOM)
+        data = self._memory.map[at + _PAGE : at + _PAGE + self._length]
+        self._memory.give_back(at, _PAGE + self._length)
         assert status == Status.OK, f"{what}: a read at {offset} has {name_of(status)}"
         return offset, data
 
     def _chain(self) -> tuple[list[Segment], int]:
-        at = self._memory.take(_ROOM)
-        offset = self._random.randrange(self._size // _BLOCK) * _BLOCK
+        at = self._memory.take(_PAGE + self._length)
+        offset = self._random.randrange(self._size // self._length) * self._length
         HEADER.pack_into(self._memory.map, at, Kind.READ, 0, offset // SECTOR)
         self._memory.map[at + 32] = Status.UNWRITTEN
         return [
             Segment(at, HEADER.size, to_driver=False),
-            Segment(at + _BLOCK, _BLOCK, to_driver=True),
+            Segment(at + _PAGE, self._length, to_driver=True),
             Segment(at + 32, 1, to_driver=True),
         ], offset

@@ -29,6 +29,7 @@ from reference_backend.vhost_user.block_requests import (
 )
 from reference_backend.vhost_user.device_ring import BadRing, Chain, DeviceRing, GuestMemory, Region
 from reference_backend.vhost_user.front_end import CONFIG, CONFIG_BYTES, receive_exactly
+from reference_backend.vhost_user.inflight import Inflight, new_area, region_bytes
 from reference_backend.vhost_user.messages import Code, Feature, Message, MessageError
 from reference_backend.vhost_user.messages import ProtocolFeature as P
 
@@ -41,7 +42,7 @@ _OFFERED = (
     | Feature.DISCARD | Feature.WRITE_ZEROES | Feature.INDIRECT_DESC | Feature.EVENT_IDX
     | Feature.CONFIG_WCE | Feature.PROTOCOL_FEATURES | Feature.VERSION_1
 )  # fmt: skip
-_PROTOCOL = P.MQ | P.REPLY_ACK | P.BACKEND_REQ | P.CONFIG | P.CONFIGURE_MEM_SLOTS
+_PROTOCOL = P.MQ | P.REPLY_ACK | P.BACKEND_REQ | P.CONFIG | P.INFLIGHT_SHMFD | P.CONFIGURE_MEM_SLOTS
 _MEMORY_SLOTS = 32
 _NO_DESCRIPTOR_MASK = 0xFF
 
@@ -127,6 +128,8 @@ class Session:
         self._memory = GuestMemory(())
         self._vrings = [Vring() for _ in range(QUEUES)]
         self._features = self._protocol = 0
+        self._inflight: tuple[mmap.mmap, int, int] | None = None
+        """The area of requests in flight, its offset in the file, and the size of a queue."""
 
     def shut(self) -> None:
         """End the connection; its own thread notices."""
@@ -161,7 +164,8 @@ class Session:
         finally:
             for fd in fds:
                 os.close(fd)
-        if reply is None and flags & m.NEED_REPLY and self._protocol & P.REPLY_ACK:
+        answered = code == Code.GET_INFLIGHT_FD
+        if reply is None and not answered and flags & m.NEED_REPLY and self._protocol & P.REPLY_ACK:
             reply = m.U64.pack(0)
         if reply is not None:
             self._sock.sendall(m.encode(Message(code, reply, m.REPLY)))
@@ -265,6 +269,27 @@ class Session:
             return b""
         return m.CONFIG_HEAD.pack(offset, size, flags) + data[offset : offset + size]
 
+    def _get_inflight_fd(self, payload: bytes, _fds: list[int]) -> None:
+        """Make an area and send it; the reply has the length of the request (20 or 24 bytes)."""
+        _, _, queues, size = m.INFLIGHT.unpack_from(payload)
+        if not 0 < queues <= QUEUES or not 0 < size <= _QUEUE_MAX:
+            msg = f"GET_INFLIGHT_FD: {queues} queues of {size} descriptors"
+            raise MessageError(msg)
+        fd, length = new_area(queues, size)
+        try:
+            reply = m.INFLIGHT.pack(length, 0, queues, size) + payload[m.INFLIGHT.size :]
+            message = m.encode(Message(Code.GET_INFLIGHT_FD, reply, m.REPLY))
+            socket.send_fds(self._sock, [message], [fd])
+        finally:
+            os.close(fd)
+
+    def _set_inflight_fd(self, payload: bytes, fds: list[int]) -> None:
+        length, offset, _, size = m.INFLIGHT.unpack_from(payload)
+        if len(fds) != 1:
+            msg = f"SET_INFLIGHT_FD: {len(fds)} descriptors"
+            raise MessageError(msg)
+        self._inflight = mmap.mmap(fds[0], offset + length), offset, size
+
     def _set_config(self, payload: bytes, _fds: list[int]) -> None:
         """Set the write cache, which is all that a driver may write (VIRTIO 1.2, 5.2.5)."""
         offset, size, _ = m.CONFIG_HEAD.unpack_from(payload)
@@ -298,6 +323,8 @@ class Session:
         Code.SET_BACKEND_REQ_FD: _set_backend_req_fd,
         Code.GET_CONFIG: _get_config,
         Code.SET_CONFIG: _set_config,
+        Code.GET_INFLIGHT_FD: _get_inflight_fd,
+        Code.SET_INFLIGHT_FD: _set_inflight_fd,
     }
 
     # -- queues
@@ -320,10 +347,17 @@ class Session:
             return
         vring.ring = DeviceRing(
             self._memory, vring.size, vring.addresses, vring.base,
-            event_idx=bool(self._features & Feature.EVENT_IDX),
+            event_idx=bool(self._features & Feature.EVENT_IDX), inflight=self._region_of(vring),
         )  # fmt: skip
         vring.worker = QueueWorker(vring, self._requests, self.shut)
         vring.worker.start()
+
+    def _region_of(self, vring: Vring) -> Inflight | None:
+        if self._inflight is None:
+            return None
+        area, offset, size = self._inflight
+        place = offset + self._vrings.index(vring) * region_bytes(size)
+        return Inflight(area, place, vring.size)
 
     @staticmethod
     def _stop(vring: Vring) -> None:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from reference_backend.vhost_user.inflight import Inflight
 from reference_backend.vhost_user.ring import (
     DESCRIPTOR,
     INDIRECT,
@@ -108,6 +109,8 @@ class DeviceRing:
 
     :param addresses: user addresses of descriptors, used ring and available ring.
     :param base: index of the available ring at which to begin.
+    :param inflight: remembers the requests in flight. Those that are in it already come first, and
+        ``base`` is then what the used ring says.
     """
 
     def __init__(
@@ -118,6 +121,7 @@ class DeviceRing:
         base: int,
         *,
         event_idx: bool,
+        inflight: Inflight | None = None,
     ) -> None:
         self.memory, self.size, self.event_idx = memory, size, event_idx
         descriptors, used, available = addresses
@@ -128,19 +132,28 @@ class DeviceRing:
         self._lock = threading.Lock()
         self.next = base
         self.used_index = self._used[1]
+        self._inflight = inflight
+        self._again: list[int] = []
+        if inflight is not None and (again := inflight.recover(self.used_index)):
+            self._again = again
+            self.next = (self.used_index + len(again)) % _U16
 
     def take(self) -> list[int]:
         """Return the heads of the chains that are available, and ask to be told of more.
 
         :raise BadRing: there are more than the ring has room for.
         """
-        heads: list[int] = []
+        heads, self._again = self._again, []
         while True:
             count = (self._available[1] - self.next) % _U16
             if count > self.size:
                 msg = f"{count} chains are available on a queue of {self.size}"
                 raise BadRing(msg)
-            heads += [self._available[2 + (self.next + n) % self.size] for n in range(count)]
+            found = [self._available[2 + (self.next + n) % self.size] for n in range(count)]
+            if self._inflight is not None:
+                for head in found:
+                    self._inflight.taken(head)
+            heads += found
             self.next = (self.next + count) % _U16
             if self.event_idx:
                 self._used[2 + 4 * self.size] = self.next
@@ -178,6 +191,8 @@ class DeviceRing:
     def put(self, head: int, written: int) -> bool:
         """Use a chain; return whether the driver wants an interrupt."""
         with self._lock:
+            if self._inflight is not None:
+                self._inflight.is_using(head)
             USED_ELEMENT.pack_into(
                 self._used_bytes, 4 + 8 * (self.used_index % self.size), head, written
             )
@@ -185,6 +200,8 @@ class DeviceRing:
             order_memory()
             self._used[1] = self.used_index
             order_memory()
+            if self._inflight is not None:
+                self._inflight.used(head, self.used_index)
             if not self.event_idx:
                 return not self._available[0] & _NO_INTERRUPT
             event = self._available[2 + self.size]
