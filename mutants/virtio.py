@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-from blockio.layers import Command
+from blockio.layers import Below, Command, Reply, Request
 from mutants.knobs import ALWAYS
 from mutants.mutant import Mutant
 from mutants.patching import replace
@@ -19,15 +19,32 @@ from reference_backend.vhost_user.device_ring import Chain
 from reference_backend.vhost_user.requests import ID_BYTES, RANGE, Kind, Status
 
 _SEGMENTS = 8
-_TABLE = 8
-_USED_TWICE = 50
 
 
 class VirtioMutant(Mutant):
-    """A bug of the vhost-user server: it needs a target that has one."""
+    """A bug of the vhost-user server: one function of it that does something else.
+
+    ``where`` is the class or module and the name of the function; `instead` replaces it.
+    """
 
     takes = ALWAYS
     base = "reference-vhost-user"
+    where: ClassVar[tuple[Any, str]]
+
+    def install(self) -> None:
+        """Replace the function."""
+
+        def make(real: Any) -> Any:
+            def patched(*arguments: Any, **options: Any) -> Any:
+                return self.instead(real, *arguments, **options)
+
+            return patched
+
+        replace(*self.where, make)
+
+    def instead(self, real: Any, *arguments: Any, **options: Any) -> Any:
+        """Do what the function with the bug does; ``real`` is the right one."""
+        raise NotImplementedError
 
 
 class VirtioStatusInLastOfOne(VirtioMutant):
@@ -38,20 +55,14 @@ class VirtioStatusInLastOfOne(VirtioMutant):
     says = r"UNWRITTEN|status 0x"
     source = "class known from devices that assume a layout (VIRTIO 1.2, Message Framing)"
     breaks = "where data and status share a descriptor, the status overwrites the first data"
+    where = (block_requests, "_scatter")
 
-    def install(self) -> None:
+    def instead(self, real: Any, views: Sequence[memoryview], start: int, data: bytes) -> None:
         """Write the status at the beginning of the last descriptor."""
-
-        def make(real: Any) -> Any:
-            def scatter(views: Sequence[memoryview], start: int, data: bytes) -> None:
-                last = sum(map(len, views)) - 1
-                if start == last and len(views[-1]) > 1 and self.strikes():
-                    start -= len(views[-1]) - 1
-                real(views, start, data)
-
-            return scatter
-
-        replace(block_requests, "_scatter", make)
+        last = sum(map(len, views)) - 1
+        if start == last and len(views[-1]) > 1 and self.strikes():
+            start -= len(views[-1]) - 1
+        real(views, start, data)
 
 
 class VirtioSegmentLost(VirtioMutant):
@@ -61,23 +72,17 @@ class VirtioSegmentLost(VirtioMutant):
     shows = ("lost write", "misplaced data", "unknown", "altered")
     source = "class known from arrays of segments of a fixed size"
     breaks = "what a read of more than eight segments has for the last one is not written"
+    where = (BlockRequests, "execute")
 
-    def install(self) -> None:
+    def instead(self, real: Any, requests: BlockRequests, chain: Chain) -> int:
         """Leave out the last segment of data."""
-
-        def make(real: Any) -> Any:
-            def execute(requests: BlockRequests, chain: Chain) -> int:
-                if len(chain.writes) <= _SEGMENTS or not self.strikes():
-                    return int(real(requests, chain))
-                last = chain.writes[-2]
-                kept = bytes(last)
-                written = int(real(requests, chain))
-                last[:] = kept
-                return written
-
-            return execute
-
-        replace(BlockRequests, "execute", make)
+        if len(chain.writes) <= _SEGMENTS or not self.strikes():
+            return int(real(requests, chain))
+        last = chain.writes[-2]
+        kept = bytes(last)
+        written = int(real(requests, chain))
+        last[:] = kept
+        return written
 
 
 class VirtioRangeCheckWraps(VirtioMutant):
@@ -88,22 +93,16 @@ class VirtioRangeCheckWraps(VirtioMutant):
     says = r"VIRTIO_BLK_S_OK"
     source = "class known from range checks (flexnbd-c 0.5.0, findings.md)"
     breaks = "sector 2^55 and those after it are taken for the first ones"
+    where = (BlockRequests, "_answer")
 
-    def install(self) -> None:
+    def instead(
+        self, real: Any, requests: BlockRequests, kind: int, sector: int, *rest: Any
+    ) -> Answer:
         """Cut the sector to what 64 bits of an offset hold."""
-
-        def make(real: Any) -> Any:
-            def answer(
-                requests: BlockRequests, kind: int, sector: int, payload: bytes, room: int
-            ) -> Answer:
-                if sector >> 55 and self.strikes():
-                    sector &= (1 << 55) - 1
-                found: Answer = real(requests, kind, sector, payload, room)
-                return found
-
-            return answer
-
-        replace(BlockRequests, "_answer", make)
+        if sector >> 55 and self.strikes():
+            sector &= (1 << 55) - 1
+        found: Answer = real(requests, kind, sector, *rest)
+        return found
 
 
 class VirtioUnknownTypeOk(VirtioMutant):
@@ -113,21 +112,13 @@ class VirtioUnknownTypeOk(VirtioMutant):
     says = r"VIRTIO_BLK_S_OK"
     source = "class known from default branches without a status (VIRTIO 1.2, 5.2.6)"
     breaks = "a request of an unknown type succeeds"
+    where = (BlockRequests, "_answer")
 
-    def install(self) -> None:
+    def instead(self, real: Any, requests: BlockRequests, kind: int, *rest: Any) -> Answer:
         """Answer OK where the type is unknown."""
-
-        def make(real: Any) -> Any:
-            def answer(
-                requests: BlockRequests, kind: int, sector: int, payload: bytes, room: int
-            ) -> Answer:
-                found: Answer = real(requests, kind, sector, payload, room)
-                unknown = kind not in set(Kind)
-                return Answer(Status.OK) if unknown and self.strikes() else found
-
-            return answer
-
-        replace(BlockRequests, "_answer", make)
+        found: Answer = real(requests, kind, *rest)
+        unknown = kind not in set(Kind)
+        return Answer(Status.OK) if unknown and self.strikes() else found
 
 
 class VirtioUnknownFlagOk(VirtioMutant):
@@ -138,23 +129,17 @@ class VirtioUnknownFlagOk(VirtioMutant):
     says = r"VIRTIO_BLK_S_OK"
     source = "class known from flags that nobody reads (VIRTIO 1.2, 5.2.6)"
     breaks = "a discard with UNMAP, and ranges with unknown flags, are carried out"
+    where = (BlockRequests, "_ranges")
 
-    def install(self) -> None:
+    def instead(
+        self, real: Any, requests: BlockRequests, payload: bytes, *rest: Any, **more: Any
+    ) -> Answer:
         """Clear the flags."""
-
-        def make(real: Any) -> Any:
-            def ranges(requests: BlockRequests, payload: bytes, *rest: Any, **more: Any) -> Answer:
-                if not len(payload) % RANGE.size and self.strikes():
-                    parts = RANGE.iter_unpack(payload)
-                    payload = b"".join(
-                        RANGE.pack(at, count, flags & 0) for at, count, flags in parts
-                    )
-                found: Answer = real(requests, payload, *rest, **more)
-                return found
-
-            return ranges
-
-        replace(BlockRequests, "_ranges", make)
+        if not len(payload) % RANGE.size and self.strikes():
+            parts = RANGE.iter_unpack(payload)
+            payload = b"".join(RANGE.pack(at, count, flags & 0) for at, count, flags in parts)
+        found: Answer = real(requests, payload, *rest, **more)
+        return found
 
 
 class VirtioFirstRangeOnly(VirtioMutant):
@@ -164,20 +149,16 @@ class VirtioFirstRangeOnly(VirtioMutant):
     shows = ("missing zeroes", "stale", "never written")
     source = "class known from devices that read one range"
     breaks = "of a request with several ranges, only the first one is zeroed"
+    where = (BlockRequests, "_ranges")
 
-    def install(self) -> None:
+    def instead(
+        self, real: Any, requests: BlockRequests, payload: bytes, *rest: Any, **more: Any
+    ) -> Answer:
         """Cut the table."""
-
-        def make(real: Any) -> Any:
-            def ranges(requests: BlockRequests, payload: bytes, *rest: Any, **more: Any) -> Answer:
-                if len(payload) > RANGE.size and self.strikes():
-                    payload = payload[: RANGE.size]
-                found: Answer = real(requests, payload, *rest, **more)
-                return found
-
-            return ranges
-
-        replace(BlockRequests, "_ranges", make)
+        if len(payload) > RANGE.size and self.strikes():
+            payload = payload[: RANGE.size]
+        found: Answer = real(requests, payload, *rest, **more)
+        return found
 
 
 class VirtioRangesMerged(VirtioMutant):
@@ -187,23 +168,19 @@ class VirtioRangesMerged(VirtioMutant):
     shows = ("zeroed", "lost write")
     source = "class known from the merging of discards"
     breaks = "several ranges of one request become one, with all that lies between them"
+    where = (BlockRequests, "_ranges")
 
-    def install(self) -> None:
+    def instead(
+        self, real: Any, requests: BlockRequests, payload: bytes, *rest: Any, **more: Any
+    ) -> Answer:
         """Build one range from the first to the last sector."""
-
-        def make(real: Any) -> Any:
-            def ranges(requests: BlockRequests, payload: bytes, *rest: Any, **more: Any) -> Answer:
-                if len(payload) > RANGE.size and not len(payload) % RANGE.size and self.strikes():
-                    parts = list(RANGE.iter_unpack(payload))
-                    first = min(at for at, _, _ in parts)
-                    end = max(at + count for at, count, _ in parts)
-                    payload = RANGE.pack(first, end - first, parts[0][2])
-                found: Answer = real(requests, payload, *rest, **more)
-                return found
-
-            return ranges
-
-        replace(BlockRequests, "_ranges", make)
+        if len(payload) > RANGE.size and not len(payload) % RANGE.size and self.strikes():
+            parts = list(RANGE.iter_unpack(payload))
+            first = min(at for at, _, _ in parts)
+            end = max(at + count for at, count, _ in parts)
+            payload = RANGE.pack(first, end - first, parts[0][2])
+        found: Answer = real(requests, payload, *rest, **more)
+        return found
 
 
 class VirtioWritesPastSegment(VirtioMutant):
@@ -213,22 +190,16 @@ class VirtioWritesPastSegment(VirtioMutant):
     says = r"outside of its segments"
     source = "class known from bounce buffers"
     breaks = "each segment of a read is followed by eight bytes that do not belong to it"
+    where = (BlockRequests, "execute")
 
-    def install(self) -> None:
+    def instead(self, real: Any, requests: BlockRequests, chain: Chain) -> int:
         """Write behind each segment of at least a sector."""
-
-        def make(real: Any) -> Any:
-            def execute(requests: BlockRequests, chain: Chain) -> int:
-                written = int(real(requests, chain))
-                for view in chain.writes:
-                    if len(view) >= 512 and self.strikes():
-                        start = ctypes.addressof(ctypes.c_char.from_buffer(view))
-                        ctypes.memset(start + len(view), 0, 8)
-                return written
-
-            return execute
-
-        replace(BlockRequests, "execute", make)
+        written = int(real(requests, chain))
+        for view in chain.writes:
+            if len(view) >= 512 and self.strikes():
+                start = ctypes.addressof(ctypes.c_char.from_buffer(view))
+                ctypes.memset(start + len(view), 0, 8)
+        return written
 
 
 class VirtioReadOnlyZeroes(VirtioMutant):
@@ -239,43 +210,43 @@ class VirtioReadOnlyZeroes(VirtioMutant):
     says = r"VIRTIO_BLK_S_OK"
     source = "class known from read-only checks of each command (variant of read-only-not-enforced)"
     breaks = "a read-only server executes write zeroes"
+    where = (BlockRequests, "_ranges")
 
-    def install(self) -> None:
+    def instead(
+        self, real: Any, requests: BlockRequests, payload: bytes, command: Command, **more: Any
+    ) -> Any:
         """Let write zeroes pass as if they changed nothing."""
-
-        def make(real: Any) -> Any:
-            def ranges(
-                requests: BlockRequests, payload: bytes, command: Command, **more: Any
-            ) -> Any:
-                device = requests._device  # noqa: SLF001  # a mutant changes code
-                if command is Command.WRITE_ZEROES and device.read_only and self.strikes():
-                    return Answer(Status.OK)
-                return real(requests, payload, command, **more)
-
-            return ranges
-
-        replace(BlockRequests, "_ranges", make)
+        device = requests._device  # noqa: SLF001  # a mutant changes code
+        if command is Command.WRITE_ZEROES and device.read_only and self.strikes():
+            return Answer(Status.OK)
+        return real(requests, payload, command, **more)
 
 
 class VirtioWriteCacheStaysOn(VirtioMutant):
-    """The field `writeback` is stored, and not used."""
+    """The field `writeback` is stored, and the cache in memory stays on."""
 
     id = "virtio-write-cache-stays-on"
     shows = ("lost write",)
     source = "class known from CONFIG_WCE (VIRTIO 1.2, 5.2.5)"
     breaks = "writes are not durable at their end although the driver has switched the cache off"
+    where = (BlockRequests, "_after_change")
+    _held: tuple[Request, ...] = ()
 
-    def install(self) -> None:
+    def instead(self, real: Any, requests: BlockRequests) -> None:
         """Skip the flush after a change."""
+        if not self.strikes():
+            real(requests)
 
-        def make(real: Any) -> Any:
-            def after(requests: BlockRequests) -> None:
-                if not self.strikes():
-                    real(requests)
-
-            return after
-
-        replace(BlockRequests, "_after_change", make)
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Keep writes in memory until another request needs them: a kill loses them."""
+        with self._lock:
+            if request.command is Command.WRITE:
+                self._held = (*self._held, request)
+                return Reply()
+            held, self._held = self._held, ()
+            for one in held:
+                below(one)
+            return below(request)
 
 
 class VirtioIdentityOverruns(VirtioMutant):
@@ -285,19 +256,11 @@ class VirtioIdentityOverruns(VirtioMutant):
     says = r"GET_ID"
     source = "VIRTIO 1.2, 5.2.6: the identity has 20 bytes"
     breaks = "GET_ID fills a buffer of more than 20 bytes"
+    where = (BlockRequests, "_answer")
 
-    def install(self) -> None:
+    def instead(self, real: Any, requests: BlockRequests, kind: int, *rest: Any) -> Answer:
         """Pad the identity to the length of the buffer."""
-
-        def make(real: Any) -> Any:
-            def answer(
-                requests: BlockRequests, kind: int, sector: int, payload: bytes, room: int
-            ) -> Answer:
-                found: Answer = real(requests, kind, sector, payload, room)
-                if kind == Kind.GET_ID and room > ID_BYTES and self.strikes():
-                    return found._replace(data=found.data.ljust(room, b"\0"))
-                return found
-
-            return answer
-
-        replace(BlockRequests, "_answer", make)
+        found: Answer = real(requests, kind, *rest)
+        if kind == Kind.GET_ID and rest[-1] > ID_BYTES and self.strikes():
+            return found._replace(data=found.data.ljust(rest[-1], b"\0"))
+        return found

@@ -9,10 +9,9 @@ from mutants.virtio import VirtioMutant
 from reference_backend.vhost_user.back_end import QueueWorker, Session
 from reference_backend.vhost_user.device_ring import BadRing, Chain, DeviceRing, GuestMemory, Region
 from reference_backend.vhost_user.inflight import Inflight
-from reference_backend.vhost_user.messages import MessageError
+from reference_backend.vhost_user.messages import Code, MessageError
 from reference_backend.vhost_user.ring import DESCRIPTOR, INDIRECT, NEXT
 
-_SEGMENTS = 8
 _TABLE = 8
 _USED_TWICE = 50
 
@@ -22,25 +21,19 @@ class VirtioIndirectLimit(VirtioMutant):
 
     id = "virtio-indirect-limit"
     shows = ("hang", "lost write", "misplaced data", "unknown", "altered", "error", "truncated")
-    says = r"no header|UNWRITTEN|ended the connection|not completed"
+    says = r"answers VIRTIO_BLK_S_|ended the connection|not completed"
     source = "class known from buffers of a fixed size for indirect tables"
     breaks = "of an indirect table with more than eight entries, the entries between are skipped"
+    where = (DeviceRing, "chain")
 
-    def install(self) -> None:
+    def instead(self, real: Any, ring: DeviceRing, head: int) -> Chain:
         """Drop data segments from the middle of a chain."""
-
-        def make(real: Any) -> Any:
-            def chain(ring: DeviceRing, head: int) -> Chain:
-                found: Chain = real(ring, head)
-                if len(found.reads) > _TABLE and self.strikes():
-                    return found._replace(reads=found.reads[:_TABLE])
-                if len(found.writes) > _TABLE and self.strikes():
-                    return found._replace(writes=[*found.writes[: _TABLE - 1], found.writes[-1]])
-                return found
-
-            return chain
-
-        replace(DeviceRing, "chain", make)
+        found: Chain = real(ring, head)
+        if len(found.reads) > _TABLE and self.strikes():
+            return found._replace(reads=found.reads[:_TABLE])
+        if len(found.writes) > _TABLE and self.strikes():
+            return found._replace(writes=[*found.writes[: _TABLE - 1], found.writes[-1]])
+        return found
 
 
 class VirtioIndexNotWrapped(VirtioMutant):
@@ -51,19 +44,13 @@ class VirtioIndexNotWrapped(VirtioMutant):
     says = r"completed|no reply|in time"
     source = "class known from 16-bit ring indexes (VIRTIO 1.2, Split Virtqueues)"
     breaks = "requests whose index is 65536 and more are not seen until the index is small again"
+    where = (DeviceRing, "take")
 
-    def install(self) -> None:
+    def instead(self, real: Any, ring: DeviceRing) -> Any:
         """Take nothing where the available index is below the next one."""
-
-        def make(real: Any) -> Any:
-            def take(ring: DeviceRing) -> Any:
-                if ring._available[1] < ring.next and self.strikes():  # noqa: SLF001  # a mutant
-                    return []
-                return real(ring)
-
-            return take
-
-        replace(DeviceRing, "take", make)
+        if ring._available[1] < ring.next and self.strikes():  # noqa: SLF001  # a mutant
+            return []
+        return real(ring)
 
 
 class VirtioInterruptLost(VirtioMutant):
@@ -74,19 +61,13 @@ class VirtioInterruptLost(VirtioMutant):
     says = r"completed|no reply|in time"
     source = "class known from VIRTIO_F_EVENT_IDX (VIRTIO 1.2, section 2.7.7)"
     breaks = "where the used index wraps to 0, no interrupt is sent"
+    where = (DeviceRing, "put")
 
-    def install(self) -> None:
+    def instead(self, real: Any, ring: DeviceRing, head: int, written: int) -> bool:
         """Compare plain numbers."""
-
-        def make(real: Any) -> Any:
-            def put(ring: DeviceRing, head: int, written: int) -> bool:
-                wanted = bool(real(ring, head, written))
-                wraps = ring.event_idx and not ring.used_index
-                return wanted and not (wraps and self.strikes())
-
-            return put
-
-        replace(DeviceRing, "put", make)
+        wanted = bool(real(ring, head, written))
+        wraps = ring.event_idx and not ring.used_index
+        return wanted and not (wraps and self.strikes())
 
 
 class VirtioUsedTwice(VirtioMutant):
@@ -97,22 +78,16 @@ class VirtioUsedTwice(VirtioMutant):
     says = r"used ring|descriptor \d+ was used|used as"
     source = "class known from completions that two threads report"
     breaks = "every fiftieth request is put into the used ring twice"
+    where = (DeviceRing, "put")
+    _count = 0
 
-    def install(self) -> None:
+    def instead(self, real: Any, ring: DeviceRing, head: int, written: int) -> bool:
         """Count, and repeat."""
-        self._count = 0
-
-        def make(real: Any) -> Any:
-            def put(ring: DeviceRing, head: int, written: int) -> bool:
-                self._count += 1
-                wanted = bool(real(ring, head, written))
-                if self._count % _USED_TWICE == 0 and self.strikes():
-                    return bool(real(ring, head, written)) or wanted
-                return wanted
-
-            return put
-
-        replace(DeviceRing, "put", make)
+        self._count += 1
+        wanted = bool(real(ring, head, written))
+        if self._count % _USED_TWICE == 0 and self.strikes():
+            return bool(real(ring, head, written)) or wanted
+        return wanted
 
 
 class VirtioFullRingIsEmpty(VirtioMutant):
@@ -123,18 +98,12 @@ class VirtioFullRingIsEmpty(VirtioMutant):
     says = r"completed|no reply|in time"
     source = "class known from counts modulo the size of a ring (VIRTIO 1.2, Split Virtqueues)"
     breaks = "as many new requests as the ring has descriptors are not seen"
+    where = (DeviceRing, "take")
 
-    def install(self) -> None:
+    def instead(self, real: Any, ring: DeviceRing) -> Any:
         """Take nothing from a ring that is full of new requests."""
-
-        def make(real: Any) -> Any:
-            def take(ring: DeviceRing) -> Any:
-                count = (ring._available[1] - ring.next) % 65536  # noqa: SLF001  # a mutant
-                return [] if count == ring.size and self.strikes() else real(ring)
-
-            return take
-
-        replace(DeviceRing, "take", make)
+        count = (ring._available[1] - ring.next) % 65536  # noqa: SLF001  # a mutant
+        return [] if count == ring.size and self.strikes() else real(ring)
 
 
 class VirtioTableOnlyFirst(VirtioMutant):
@@ -145,24 +114,18 @@ class VirtioTableOnlyFirst(VirtioMutant):
     says = r"answers|ended the connection"
     source = "QEMU 7.2.22, libvhost-user (docs/findings.md)"
     breaks = "a table behind other descriptors is taken for the data of the request"
+    where = (DeviceRing, "chain")
 
-    def install(self) -> None:
+    def instead(self, real: Any, ring: DeviceRing, head: int) -> Chain:
         """Take the table itself for a part of the chain."""
-
-        def make(real: Any) -> Any:
-            def chain(ring: DeviceRing, head: int) -> Chain:
-                found: Chain = real(ring, head)
-                _, _, flags, _ = DESCRIPTOR.unpack_from(ring._descriptors, 16 * head)  # noqa: SLF001
-                at, flags = head, int(flags)
-                while flags & NEXT:
-                    _, _, flags, at = DESCRIPTOR.unpack_from(ring._descriptors, 16 * at)  # noqa: SLF001
-                    if flags & INDIRECT and self.strikes():
-                        return found._replace(writes=[])
-                return found
-
-            return chain
-
-        replace(DeviceRing, "chain", make)
+        found: Chain = real(ring, head)
+        _, _, flags, _ = DESCRIPTOR.unpack_from(ring._descriptors, 16 * head)  # noqa: SLF001
+        at, flags = head, int(flags)
+        while flags & NEXT:
+            _, _, flags, at = DESCRIPTOR.unpack_from(ring._descriptors, 16 * at)  # noqa: SLF001
+            if flags & INDIRECT and self.strikes():
+                return found._replace(writes=[])
+        return found
 
 
 class VirtioStopDoesNotWait(VirtioMutant):
@@ -218,8 +181,8 @@ class VirtioFeaturesKept(VirtioMutant):
 
             return set_features
 
-        code = next(key for key, one in Session._handlers.items() if "set_features" in one.__name__)  # noqa: SLF001
-        Session._handlers[code] = make(Session._handlers[code])  # noqa: SLF001
+        handlers = Session._handlers  # noqa: SLF001
+        handlers[Code.SET_FEATURES] = make(handlers[Code.SET_FEATURES])
 
 
 class VirtioBaseNotReturned(VirtioMutant):
@@ -250,23 +213,18 @@ class _Dies(VirtioMutant):
 
     shows = ("died",)
     says = r"died|not served|ended"
-    where: ClassVar[str] = ""
+    where = (DeviceRing, "chain")
+    error: ClassVar[str] = ""
+    """Part of the message of the check that is not made."""
 
-    def install(self) -> None:
+    def instead(self, real: Any, ring: DeviceRing, head: int) -> Any:
         """Die where the ring is found to be wrong."""
-
-        def make(real: Any) -> Any:
-            def chain(ring: DeviceRing, head: int) -> Any:
-                try:
-                    return real(ring, head)
-                except BadRing as error:
-                    if self.where in str(error) and self.strikes():
-                        die()
-                    raise
-
-            return chain
-
-        replace(DeviceRing, "chain", make)
+        try:
+            return real(ring, head)
+        except BadRing as error:
+            if self.error in str(error) and self.strikes():
+                die()
+            raise
 
 
 class VirtioChainLoopUnchecked(_Dies):
@@ -275,7 +233,7 @@ class VirtioChainLoopUnchecked(_Dies):
     id = "virtio-chain-loop-unchecked"
     source = "class known from what libvhost-user checks ('Looped descriptor')"
     breaks = "a chain of descriptors with a loop ends the daemon"
-    where = "a chain of more than"
+    error = "a chain of more than"
 
 
 class VirtioAddressUnchecked(_Dies):
@@ -284,7 +242,7 @@ class VirtioAddressUnchecked(_Dies):
     id = "virtio-address-unchecked"
     source = "class known from checks of libvhost-user ('Invalid address for buffers')"
     breaks = "a descriptor with an address outside of the memory ends the daemon"
-    where = "is in no region"
+    error = "is in no region"
 
 
 class VirtioQueueIndexUnchecked(VirtioMutant):
@@ -295,22 +253,16 @@ class VirtioQueueIndexUnchecked(VirtioMutant):
     says = r"died|not served|ended"
     source = "QEMU 7.2.22, libvhost-user (docs/findings.md)"
     breaks = "a message about a queue that does not exist ends the daemon"
+    where = (Session, "_vring")
 
-    def install(self) -> None:
+    def instead(self, real: Any, session: Session, index: int) -> Any:
         """Die where the queue does not exist."""
-
-        def make(real: Any) -> Any:
-            def vring(session: Session, index: int) -> Any:
-                try:
-                    return real(session, index)
-                except MessageError:
-                    if self.strikes():
-                        die()
-                    raise
-
-            return vring
-
-        replace(Session, "_vring", make)
+        try:
+            return real(session, index)
+        except MessageError:
+            if self.strikes():
+                die()
+            raise
 
 
 class VirtioRegionOffsetIgnored(VirtioMutant):
@@ -320,17 +272,11 @@ class VirtioRegionOffsetIgnored(VirtioMutant):
     shows = ("lost write", "misplaced data", "unknown")
     source = "class known from mmap offsets (vhost-user.rst, single memory region description)"
     breaks = "a region that is added while queues run begins at byte 0 of its file"
+    where = (GuestMemory, "add")
 
-    def install(self) -> None:
+    def instead(self, real: Any, memory: GuestMemory, region: Region) -> None:
         """Drop the offset."""
-
-        def make(real: Any) -> Any:
-            def add(memory: GuestMemory, region: Region) -> None:
-                real(memory, region._replace(offset=0) if self.strikes() else region)
-
-            return add
-
-        replace(GuestMemory, "add", make)
+        real(memory, region._replace(offset=0) if self.strikes() else region)
 
 
 class VirtioSecondRegionLost(VirtioMutant):
@@ -340,20 +286,16 @@ class VirtioSecondRegionLost(VirtioMutant):
     shows = ("lost write", "misplaced data", "unknown")
     source = "class known from translations of guest addresses (vhost-user.rst, memory regions)"
     breaks = "what a buffer has behind the border of two regions of memory is another part of it"
+    where = (GuestMemory, "ranges")
 
-    def install(self) -> None:
+    def instead(
+        self, real: Any, memory: GuestMemory, address: int, length: int
+    ) -> list[memoryview]:
         """Take the second part of a buffer from its beginning."""
-
-        def make(real: Any) -> Any:
-            def ranges(memory: GuestMemory, address: int, length: int) -> list[memoryview]:
-                found: list[memoryview] = real(memory, address, length)
-                if len(found) == 2 and len(found[0]) == len(found[1]) and self.strikes():
-                    return [found[0], found[0]]
-                return found
-
-            return ranges
-
-        replace(GuestMemory, "ranges", make)
+        found: list[memoryview] = real(memory, address, length)
+        if len(found) == 2 and len(found[0]) == len(found[1]) and self.strikes():
+            return [found[0], found[0]]
+        return found
 
 
 class VirtioInflightForgotten(VirtioMutant):
@@ -394,17 +336,11 @@ class VirtioLastBatchDoneAgain(VirtioMutant):
     says = r"used ring|was used|used as|were used|ended the connection"
     source = "class known from restarts (vhost-user.rst, Inflight I/O tracking)"
     breaks = "the last request before the server died is completed again"
+    where = (Inflight, "recover")
 
-    def install(self) -> None:
+    def instead(self, real: Any, region: Inflight, used_index: int) -> list[int]:
         """Take the flags of the region as they are."""
-
-        def make(real: Any) -> Any:
-            def recover(region: Inflight, used_index: int) -> list[int]:
-                if not region.is_settled(used_index) and self.strikes():
-                    region._put(14, used_index)  # noqa: SLF001  # a mutant changes code
-                found: list[int] = real(region, used_index)
-                return found
-
-            return recover
-
-        replace(Inflight, "recover", make)
+        if not region.is_settled(used_index) and self.strikes():
+            region._put(14, used_index)  # noqa: SLF001  # a mutant changes code
+        found: list[int] = real(region, used_index)
+        return found

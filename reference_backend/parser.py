@@ -120,11 +120,10 @@ def _add_vhost_user(commands: argparse._SubParsersAction[_Parser]) -> None:
     add = bridge.add_argument
     add("--to", metavar="PATH", required=True, help="Unix socket of the daemon")
     add("--socket", metavar="PATH", required=True, help="listen on a Unix socket, mode 0600")
-    add("--export-name", action="append", default=[], metavar="NAME", help="name of the export")
-    add("--control", metavar="PATH", help="offer QMP on this Unix socket, to change rules")
-    add("--layer", action="append", default=[], metavar=LAYER, help="add a layer; repeatable")
-    add("--rules", metavar="FILE", help="fault rules (docs/rules.md)")
-    add("--seed", metavar="N", type=int, default=0, help="seed of rules, segments and queues")
+    add("--export-name", default="", metavar="NAME", help="name of the export (default: none)")
+    add(
+        "--seed", metavar="N", type=int, default=0, help="seed of the choice of segments and queues"
+    )
     add("--ready-fd", metavar="FD", type=int, help="write 'ready ADDRESS' to FD instead of stdout")
     command = "command of the daemon, after --; it ends with this process"
     add("daemon", nargs="*", metavar="COMMAND", help=command)

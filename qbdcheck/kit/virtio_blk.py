@@ -28,6 +28,7 @@ from reference_backend.vhost_user.front_end import (
     FrontEnd,
     Queue,
     kick,
+    limits_of,
     wait_for_call,
 )
 from reference_backend.vhost_user.inflight import Inflight
@@ -47,6 +48,7 @@ from reference_backend.vhost_user.requests import (
     Pending,
     Requests,
     Status,
+    queue_count,
 )
 from reference_backend.vhost_user.ring import DESCRIPTOR, Ring, RingError, Segment
 
@@ -75,6 +77,7 @@ __all__ = [
     "connect",
     "inflight_region",
     "kick",
+    "longest_segment",
     "name_of",
     "polled",
     "send_one",
@@ -87,7 +90,9 @@ __all__ = [
 
 REPLY_LIMIT_S = 5.0
 """Seconds that a daemon may take for one request."""
-_STEP_S = 0.02
+_STEP_S, _CALL_S = 0.02, 0.1
+_LONGEST = 1 << 20
+"""Bytes of a segment where the daemon names no limit."""
 
 
 def socket_of(disk: Disk) -> str:
@@ -135,6 +140,9 @@ class VirtioBlk:
     :param features: what to accept, of what the daemon offers.
     :param queues: how many queues; fewer if the daemon has fewer.
     :param size: descriptors of each, a power of two.
+
+    :ivar block: bytes of the smallest request; ``most_segments`` and ``longest_segment`` limit the
+        data of a request (VIRTIO 1.2, section 5.2.4).
     """
 
     def __init__(
@@ -149,10 +157,10 @@ class VirtioBlk:
         self.disk = disk
         self.front_end = connect(disk, features=features, protocol=protocol)
         self.config = self.front_end.config()
-        most = 1
-        if self.front_end.features & Feature.MQ:
-            most = min(self.config.num_queues, self.front_end.most_queues)
-        self.requests = Requests(self.front_end, max(1, min(queues, most)), size)
+        count = queue_count(self.front_end, self.config, queues)
+        self.requests = Requests(self.front_end, count, size)
+        limits = limits_of(self.config, self.front_end.features, size, _LONGEST)
+        self.block, self.most_segments, self.longest_segment = limits
         self._lane = disk.shadow.history.new_lane("virtio-blk queue")
 
     def __enter__(self) -> Self:
@@ -169,23 +177,6 @@ class VirtioBlk:
     def has(self, feature: Feature) -> bool:
         """Return whether a feature was negotiated."""
         return bool(self.front_end.features & feature)
-
-    @property
-    def block(self) -> int:
-        """Bytes of the smallest request."""
-        return max(SECTOR, self.config.blk_size) if self.has(Feature.BLK_SIZE) else SECTOR
-
-    @property
-    def most_segments(self) -> int:
-        """Most segments of data of a request (VIRTIO 1.2, section 5.2.4)."""
-        most = self.requests.size - 2
-        return min(most, self.config.seg_max or 1) if self.has(Feature.SEG_MAX) else most
-
-    @property
-    def longest_segment(self) -> int:
-        """Most bytes of a segment."""
-        limit = self.config.size_max if self.has(Feature.SIZE_MAX) else 0
-        return limit or 1 << 20
 
     def finish(self, pending: Pending, what: str) -> int:
         """Wait for a request; return its status byte. The caller frees it.
@@ -345,9 +336,9 @@ def wait_used(queue: Queue, count: int, what: str) -> list[int]:
         heads += [one.head for one in found]
         if len(heads) >= count:
             return heads
-        while not found and not wait_for_call(
-            queue, _STEP_S * 5
-        ):  # as a guest: without it, nobody looks
+        if found:
+            continue
+        while not wait_for_call(queue, _CALL_S):  # as a guest: without it, nobody looks
             if limit.is_over and queue.ring.used_count():
                 _must_interrupt(queue, what)
                 break
@@ -355,6 +346,11 @@ def wait_used(queue: Queue, count: int, what: str) -> list[int]:
                 late = f"{what}: {len(heads)} of {count} requests were completed"
                 must_not_be_starved(f"{late} in time")
                 raise RequestHangs(f"{late}, and no more")
+
+
+def longest_segment(front_end: FrontEnd) -> int:
+    """Return the most bytes of a segment that the daemon takes."""
+    return limits_of(front_end.config(), front_end.features, 4, _LONGEST).segment_bytes
 
 
 def inflight_region(description: bytes, fd: int, size: int) -> Inflight:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from random import Random
 
 from oracles.stamps import SECTOR
-from qbdcheck.kit.virtio_blk import HEADER, Feature, Kind, Queue, Segment, Status, kick, name_of
+from qbdcheck.kit.virtio_blk import (
+    HEADER,
+    Kind,
+    Queue,
+    Segment,
+    Status,
+    kick,
+    longest_segment,
+    name_of,
+)
 
 _PAGE = 4096
 """Bytes before the data of a read: its header, its status, and room for a table."""
@@ -15,15 +24,12 @@ class Reads:
     """Reads at random places of a volume, each of one segment.
 
     :param size: of the volume in bytes.
-    :param length: bytes of a read, a multiple of 4096; less if the daemon takes only shorter ones.
+    :param length: bytes of a read, a power of two; less if the daemon takes only shorter ones.
     """
 
     def __init__(self, queue: Queue, size: int, random: Random, length: int = _PAGE) -> None:
         self._queue, self._size, self._random = queue, size, random
-        front_end = queue.front_end
-        if length > _PAGE and front_end.features & Feature.SIZE_MAX:
-            length = max(_PAGE, min(length, front_end.config().size_max // _PAGE * _PAGE))
-        self._length = length
+        self._length = min(length, longest_segment(queue.front_end))
         self._memory = queue.ring.memory
         self._places: dict[int, tuple[int, int]] = {}
 

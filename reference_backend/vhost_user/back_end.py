@@ -44,9 +44,8 @@ _OFFERED = (
 )  # fmt: skip
 _PROTOCOL = P.MQ | P.REPLY_ACK | P.BACKEND_REQ | P.CONFIG | P.INFLIGHT_SHMFD | P.CONFIGURE_MEM_SLOTS
 _MEMORY_SLOTS = 32
-_NO_DESCRIPTOR_MASK = 0xFF
-
-
+_QUEUE_MASK = 0xFF
+"""The number of a queue in SET_VRING_KICK and _CALL; a bit above it means no descriptor."""
 _ENDS = (OSError, EOFError, ValueError, OverflowError, struct.error, MessageError, BadRing)
 """What ends the connection of a front end: it left, or what it sent is wrong."""
 
@@ -128,6 +127,8 @@ class Session:
         self._memory = GuestMemory(())
         self._vrings = [Vring() for _ in range(QUEUES)]
         self._features = self._protocol = 0
+        self._replied: list[int] = []
+        """Descriptors that go with the reply to the present message."""
         self._inflight: tuple[mmap.mmap, int, int] | None = None
         """The area of requests in flight, its offset in the file, and the size of a queue."""
 
@@ -161,14 +162,15 @@ class Session:
                 msg = f"unknown {m.name_of(code)}"
                 raise MessageError(msg)
             reply = handler(self, payload, fds)
+            if reply is None and flags & m.NEED_REPLY and self._protocol & P.REPLY_ACK:
+                reply = m.U64.pack(0)
+            if reply is not None:
+                message = m.encode(Message(code, reply, m.REPLY))
+                socket.send_fds(self._sock, [message], self._replied)
         finally:
-            for fd in fds:
+            for fd in (*fds, *self._replied):
                 os.close(fd)
-        answered = code == Code.GET_INFLIGHT_FD
-        if reply is None and not answered and flags & m.NEED_REPLY and self._protocol & P.REPLY_ACK:
-            reply = m.U64.pack(0)
-        if reply is not None:
-            self._sock.sendall(m.encode(Message(code, reply, m.REPLY)))
+            self._replied.clear()
 
     # -- messages: each returns the payload of its reply, or None, and takes descriptors
 
@@ -230,13 +232,13 @@ class Session:
         vring.addresses = addresses[0], addresses[1], addresses[2]
 
     def _set_vring_call(self, payload: bytes, fds: list[int]) -> None:
-        vring = self._vring(_number(payload) & _NO_DESCRIPTOR_MASK)
+        vring = self._vring(_number(payload) & _QUEUE_MASK)
         old, vring.call = vring.call, fds.pop(0) if fds else -1
         if old >= 0:
             os.close(old)
 
     def _set_vring_kick(self, payload: bytes, fds: list[int]) -> None:
-        vring = self._vring(_number(payload) & _NO_DESCRIPTOR_MASK)
+        vring = self._vring(_number(payload) & _QUEUE_MASK)
         old, vring.kick = vring.kick, fds.pop(0) if fds else -1
         if old >= 0:
             os.close(old)
@@ -256,8 +258,7 @@ class Session:
     def _get_vring_base(self, payload: bytes, _fds: list[int]) -> bytes:
         vring, _ = self._vring_state(payload)
         self._stop(vring)
-        (index,) = m.VRING_STATE.unpack(payload[: m.VRING_STATE.size])[:1]
-        return m.VRING_STATE.pack(index, vring.base)
+        return m.VRING_STATE.pack(self._vrings.index(vring), vring.base)
 
     def _set_backend_req_fd(self, _payload: bytes, _fds: list[int]) -> None:
         """Accept: this server has no requests of its own."""
@@ -269,19 +270,15 @@ class Session:
             return b""
         return m.CONFIG_HEAD.pack(offset, size, flags) + data[offset : offset + size]
 
-    def _get_inflight_fd(self, payload: bytes, _fds: list[int]) -> None:
-        """Make an area and send it; the reply has the length of the request (20 or 24 bytes)."""
+    def _get_inflight_fd(self, payload: bytes, _fds: list[int]) -> bytes:
+        """Make an area; the reply has the length of the request (20 or 24 bytes)."""
         _, _, queues, size = m.INFLIGHT.unpack_from(payload)
         if not 0 < queues <= QUEUES or not 0 < size <= _QUEUE_MAX:
             msg = f"GET_INFLIGHT_FD: {queues} queues of {size} descriptors"
             raise MessageError(msg)
         fd, length = new_area(queues, size)
-        try:
-            reply = m.INFLIGHT.pack(length, 0, queues, size) + payload[m.INFLIGHT.size :]
-            message = m.encode(Message(Code.GET_INFLIGHT_FD, reply, m.REPLY))
-            socket.send_fds(self._sock, [message], [fd])
-        finally:
-            os.close(fd)
+        self._replied.append(fd)
+        return m.INFLIGHT.pack(length, 0, queues, size) + payload[m.INFLIGHT.size :]
 
     def _set_inflight_fd(self, payload: bytes, fds: list[int]) -> None:
         length, offset, _, size = m.INFLIGHT.unpack_from(payload)

@@ -1,25 +1,19 @@
-"""``vhost-user``: serve the disk of a vhost-user-blk daemon over NBD, with rules above it."""
+"""``vhost-user``: serve the disk of a vhost-user-blk daemon over NBD."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from blockio.errors import BlockError, VolumeNotFound
-from blockio.layers import Below, Layer, Reply, Request
-from reference_backend.blocking_requests import mark_under_way
-from reference_backend.control import Control
-from reference_backend.events import Events
-from reference_backend.rule_layer import RuleLayer
+from blockio.layers import Below, Reply, Request
 from reference_backend.server import Server
-from reference_backend.serving import load_layers, report_ready
+from reference_backend.serving import report_ready
 from reference_backend.vhost_user.disk import VhostUserDisk
 from reference_backend.vhost_user.messages import MessageError
 
@@ -71,87 +65,39 @@ class DaemonExport:
         return [self._name]
 
 
-class Fail:
-    """Keeps the first reason for the end, and wakes the main thread."""
-
-    def __init__(self) -> None:
-        self.reason: str | None = None
-
-    def __call__(self, reason: str) -> None:
-        """Note a reason."""
-        if self.reason is None:
-            self.reason = reason
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
 def serve_vhost_user(arguments: Arguments) -> int:
-    """Serve until SIGTERM, SIGINT, SIGHUP or ``quit``; return 0, or 1 if the daemon failed.
+    """Serve until SIGTERM, SIGINT or SIGHUP; return 0, or 1 if the daemon failed.
 
     :raise OSError: a path cannot be used, or the daemon cannot be started.
-    :raise ValueError: the rules are wrong, or the daemon does not serve a disk.
+    :raise ValueError: the daemon does not serve a disk.
     """
-    stop = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
+    stop = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, stop)
-    fail = Fail()
+    failures: list[str] = []
     try:
         with contextlib.ExitStack() as cleanup:
             daemon = None
             if arguments.daemon:
                 daemon = cleanup.enter_context(_daemon(arguments.daemon))
-            cleanup.enter_context(_served(arguments, daemon, fail))
-            while fail.reason is None:
-                ready = signal.sigtimedwait(stop, _STEP_S)
-                if ready is not None and ready.si_signo != signal.SIGCHLD:
-                    break
+            disk = VhostUserDisk(arguments.to, arguments.seed, failures.append)
+            cleanup.callback(disk.close)
+            _connect_first(disk, daemon)
+            server = Server(
+                DaemonExport(disk, arguments.export_name), arguments.socket,
+                layers=[EachInItsThread()], features=disk.features(), read_only=disk.read_only,
+            )  # fmt: skip
+            server.start()
+            cleanup.callback(server.stop)
+            report_ready(arguments.ready_fd, arguments.socket)
+            while not failures and signal.sigtimedwait(stop, _STEP_S) is None:
+                disk.leave_if_idle(_IDLE_S)
                 if daemon is not None and daemon.poll() is not None:
-                    fail.reason = f"the vhost-user daemon ended, {_ending(daemon.returncode)}"
+                    failures.insert(0, f"the vhost-user daemon ended, {_ending(daemon.returncode)}")
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    if fail.reason is not None:
-        sys.stderr.write(f"reference_backend vhost-user: {fail.reason}\n")
-        return 1
-    return 0
-
-
-@contextlib.contextmanager
-def _served(
-    arguments: Arguments, daemon: subprocess.Popen[bytes] | None, fail: Fail
-) -> Iterator[None]:
-    rules = RuleLayer(arguments.seed, on_pause=mark_under_way)
-    if arguments.rules:
-        with open(arguments.rules, encoding="utf-8") as file:  # noqa: PTH123  # as in serving
-            rules.load(file.read(), arguments.rules)
-    layers: list[Layer] = [rules, *load_layers(arguments.layer), EachInItsThread()]
-    events = Events()
-    name = arguments.export_name[0] if arguments.export_name else ""
-    disk = VhostUserDisk(arguments.to, arguments.seed, fail)
-    with contextlib.ExitStack() as cleanup:
-        cleanup.callback(disk.close)
-        _connect_first(disk, daemon)
-        server = Server(
-            DaemonExport(disk, name), arguments.socket, layers=layers, features=disk.features(),
-            read_only=disk.read_only,
-        )  # fmt: skip
-        server.start()
-        cleanup.callback(server.stop)
-        cleanup.callback(rules.disarm)
-        ended = threading.Event()
-        watcher = threading.Thread(target=_watch, args=(disk, ended), daemon=True)
-        watcher.start()
-        cleanup.callback(watcher.join)
-        cleanup.callback(ended.set)
-        if arguments.control:
-            control = Control(arguments.control, events)
-            control.commands.update(rules.control_commands(events))
-            control.start()
-            cleanup.callback(control.stop)
-        report_ready(arguments.ready_fd, arguments.socket)
-        yield
-
-
-def _watch(disk: VhostUserDisk, ended: threading.Event) -> None:
-    while not ended.wait(_STEP_S):
-        disk.leave_if_idle(_IDLE_S)
+    if failures:
+        sys.stderr.write(f"reference_backend vhost-user: {failures[0]}\n")
+    return 1 if failures else 0
 
 
 def _connect_first(disk: VhostUserDisk, daemon: subprocess.Popen[bytes] | None) -> None:

@@ -18,7 +18,7 @@ from blockio.errors import BlockError
 from blockio.extents import Extent
 from reference_backend.blocking_requests import mark_under_way
 from reference_backend.nbd.settings import Bytes, Features
-from reference_backend.vhost_user.front_end import Config, FrontEnd
+from reference_backend.vhost_user.front_end import Config, FrontEnd, Limits, limits_of
 from reference_backend.vhost_user.messages import Feature, MessageError
 from reference_backend.vhost_user.requests import (
     RANGE,
@@ -37,7 +37,7 @@ REQUEST_MAX = 4 << 20
 """Longest request in bytes. Guests send less."""
 _QUEUES = 2
 _QUEUE_SIZE = 128
-_STATUS = {
+_STATUS: dict[int, tuple[int, str]] = {
     Status.IOERR: (errno.EIO, "VIRTIO_BLK_S_IOERR"),
     Status.UNSUPP: (errno.ENOTSUP, "VIRTIO_BLK_S_UNSUPP"),
 }
@@ -60,7 +60,6 @@ class VhostUserDisk:
         self._random = random.Random(seed)
         self._lock = threading.Lock()
         self._is_stale = threading.Event()
-        self._front_end: FrontEnd | None = None
         self._requests: Requests | None = None
         self._config: Config | None = None
         self._features = 0
@@ -77,25 +76,24 @@ class VhostUserDisk:
         with self._lock:
             self._last_use = time.monotonic()
             if self._requests is None:
-                self._front_end = self._requests = None
                 front_end = FrontEnd(self._path)
                 try:
                     self._config = front_end.config()
-                    count = queue_count(front_end, _QUEUES)
+                    count = queue_count(front_end, self._config, _QUEUES)
                     self._requests = Requests(front_end, count, _QUEUE_SIZE, self._on_failure)
                 except BaseException:
                     front_end.close()
                     raise
-                self._front_end, self._features = front_end, front_end.features
+                self._features = front_end.features
                 front_end.on_config_change = self._is_stale.set
             return self._requests
 
     def leave_if_idle(self, idle_s: float) -> None:
         """Disconnect if nothing used the disk for ``idle_s`` seconds; notice a lost daemon."""
         with self._lock:
-            if self._requests is None or self._front_end is None:
+            if self._requests is None:
                 return
-            if self._front_end.is_lost():
+            if self._requests.front_end.is_lost():
                 reason = "the vhost-user daemon ended the connection"
                 self._requests.fail(reason)
                 self._on_failure(reason)
@@ -123,10 +121,10 @@ class VhostUserDisk:
             self._disconnect()
 
     def _disconnect(self) -> None:
-        if self._requests is not None and self._front_end is not None:
+        if self._requests is not None:
             self._requests.close()
-            self._front_end.close()
-        self._requests = self._front_end = None
+            self._requests.front_end.close()
+        self._requests = None
 
     # -- what the server offers
 
@@ -172,13 +170,13 @@ class VhostUserDisk:
     @property
     def block_sizes(self) -> tuple[int, int, int]:
         """Return minimum, preferred and maximum request size in bytes."""
-        config = self.config
-        minimum = max(SECTOR, config.blk_size) if self._has(Feature.BLK_SIZE) else SECTOR
-        longest = min(REQUEST_MAX, self._segments() * self._segment_bytes())
+        limits = self._limits()
+        minimum = limits.block
+        longest = min(REQUEST_MAX, limits.segments * limits.segment_bytes)
         longest = max(minimum, longest // minimum * minimum)
         preferred = max(PAGE, minimum)
         if self._has(Feature.TOPOLOGY):
-            preferred = max(preferred, minimum << min(config.physical_block_exp, 8))
+            preferred = max(preferred, minimum << min(self.config.physical_block_exp, 8))
         while preferred > longest:
             preferred //= 2
         return minimum, max(preferred, minimum), longest
@@ -236,15 +234,16 @@ class VhostUserDisk:
 
     def _start(self, kind: Kind, offset: int, data: bytes = b"", reads: int = 0) -> Pending:
         try:
-            longest = self._segment_bytes()  # may ask the daemon, so not under the lock
+            limits = self._limits()  # may ask the daemon, so not under the lock
             with self._in_use() as requests:
                 pieces: list[int] = []
                 with self._lock:
                     queue = self._random.randrange(len(requests.queues))
+                    longest = limits.segment_bytes
                     piece = min(self._random.choice((PAGE, longest, SECTOR)), longest)
                     indirect = self._has(Feature.INDIRECT_DESC) and self._random.random() < 0.5
                 if kind in {Kind.READ, Kind.WRITE}:
-                    pieces = pieces_of(len(data) + reads, piece, self._segments())
+                    pieces = pieces_of(len(data) + reads, piece, limits.segments)
                 pending = requests.send(
                     kind, offset // SECTOR, data, reads,
                     pieces=pieces, indirect=indirect, queue=queue,
@@ -266,23 +265,15 @@ class VhostUserDisk:
         pending.free()
         if status == Status.OK:
             return data
-        known = {int(key): value for key, value in _STATUS.items()}
-        number, name = known.get(status, (errno.EIO, f"status {status:#04x}, which does not exist"))
+        unknown = errno.EIO, f"status {status:#04x}, which does not exist"
+        number, name = _STATUS.get(status, unknown)
         raise BlockError(number, f"{what}: {name}")
 
     def _has(self, feature: Feature) -> bool:
         return bool(self._features & feature)
 
-    def _segments(self) -> int:
-        most = _QUEUE_SIZE - 2  # a chain is never longer than the queue (section 2.7.5.3.1)
-        return min(most, self.config.seg_max or 1) if self._has(Feature.SEG_MAX) else most
-
-    def _segment_bytes(self) -> int:
-        longest = REQUEST_MAX
-        config = self.config
-        if self._has(Feature.SIZE_MAX) and config.size_max:
-            longest = min(longest, config.size_max)
-        return max(SECTOR, longest // SECTOR * SECTOR)
+    def _limits(self) -> Limits:
+        return limits_of(self.config, self._features, _QUEUE_SIZE, REQUEST_MAX)
 
 
 def _batches(offset: int, length: int, most: int, segments: int, flags: int = 0) -> list[bytes]:

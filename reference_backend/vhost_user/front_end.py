@@ -31,6 +31,7 @@ write-back cache (VIRTIO 1.2, section 5.2.6.2)."""
 WANTED_PROTOCOL = P.MQ | P.REPLY_ACK | P.BACKEND_REQ | P.CONFIG | P.INFLIGHT_SHMFD
 CONFIG_BYTES = 60
 """Bytes of struct virtio_blk_config up to the fields of WRITE_ZEROES (section 5.2.4)."""
+_MEMORY_BYTES = 256 << 20
 REPLY_S = 30.0
 """Seconds within which a daemon must answer a message."""
 CONFIG = struct.Struct("<QIIHBBIBBHIBxHIIIIIB")
@@ -63,6 +64,34 @@ class Config(NamedTuple):
     write_zeroes_may_unmap: int
 
 
+class Limits(NamedTuple):
+    """What a request may be, by the configuration of a daemon (VIRTIO 1.2, section 5.2.4)."""
+
+    block: int
+    """Bytes of the smallest request: a sector, or the block that the daemon names."""
+    segments: int
+    """Most segments of data. A chain is never longer than the queue (section 2.7.5.3.1)."""
+    segment_bytes: int
+    """Most bytes of a segment, a multiple of 512."""
+
+
+def limits_of(config: Config, features: int, queue_size: int, longest: int) -> Limits:
+    """Return the limits for requests on a queue of ``queue_size`` descriptors.
+
+    :param longest: the limit of a segment in bytes, where the daemon names none.
+    """
+    block = config.blk_size if features & Feature.BLK_SIZE else 0
+    segments = (config.seg_max or 1) if features & Feature.SEG_MAX else queue_size
+    if features & Feature.SIZE_MAX and config.size_max:
+        longest = min(longest, config.size_max)
+    sector = 512
+    return Limits(
+        max(sector, block),
+        min(segments, queue_size - 2),
+        max(sector, longest // sector * sector),
+    )
+
+
 class Queue(NamedTuple):
     """A ring with its two eventfds."""
 
@@ -78,7 +107,7 @@ class FrontEnd:
     :param path: the Unix socket of the daemon.
     :param features: the features to accept, of those that the daemon offers.
     :param protocol: the same for features of the protocol.
-    :param memory_bytes: size of the shared memory.
+    :param memory: what the daemon shares; by default 256 MiB, which end with the connection.
 
     :raise MessageError: the daemon broke the protocol.
     :raise OSError: there is no connection.
@@ -90,7 +119,6 @@ class FrontEnd:
         *,
         features: int = WANTED,
         protocol: int = WANTED_PROTOCOL,
-        memory_bytes: int = 256 << 20,
         memory: SharedMemory | None = None,
     ) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
@@ -98,17 +126,16 @@ class FrontEnd:
         self.on_config_change: Callable[[], None] | None = None
         self._lock = threading.Lock()
         self._owned = memory is None
-        self.memory = memory or SharedMemory(memory_bytes)
+        self.memory = memory or SharedMemory(_MEMORY_BYTES)
         self._back: socket.socket | None = None
+        self.protocol = 0
         try:
             self.socket.settimeout(REPLY_S)
             self.socket.connect(path)
             self.offered = self.ask_u64(Code.GET_FEATURES)
             self.features = self.offered & features
-            self.offered_protocol = self.protocol = 0
             if self.offered & Feature.PROTOCOL_FEATURES:
-                self.offered_protocol = self.ask_u64(Code.GET_PROTOCOL_FEATURES)
-                self.protocol = self.offered_protocol & protocol
+                self.protocol = self.ask_u64(Code.GET_PROTOCOL_FEATURES) & protocol
                 self.send_u64(Code.SET_PROTOCOL_FEATURES, self.protocol)
             self.most_queues = self.ask_u64(Code.GET_QUEUE_NUM) if self.protocol & P.MQ else 1
             self.send(Code.SET_OWNER)
@@ -127,7 +154,7 @@ class FrontEnd:
 
         :raise MessageError: the daemon reported a failure, or ended the connection.
         """
-        acknowledged = bool(self.protocol_or_none() & P.REPLY_ACK)
+        acknowledged = bool(self.protocol & P.REPLY_ACK)
         with self._lock:
             self._send(Message(code, payload, m.NEED_REPLY if acknowledged else 0), fds)
             if not acknowledged:
@@ -140,10 +167,6 @@ class FrontEnd:
         if result:
             msg = f"{m.name_of(code)}: the daemon answered {result}, which means a failure"
             raise MessageError(msg)
-
-    def protocol_or_none(self) -> int:
-        """Return the features of the protocol, 0 before they are known."""
-        return getattr(self, "protocol", 0)
 
     def send_u64(self, code: int, value: int, fds: Sequence[int] = ()) -> None:
         """Send a message with one number."""

@@ -32,8 +32,6 @@ REPLY = 1 << 2
 NEED_REPLY = 1 << 3
 PAYLOAD_MAX = 4096
 """Longest payload that the front end accepts, in bytes. The document has none above 2 KiB."""
-NO_DESCRIPTOR = 1 << 8
-"""Flag of SET_VRING_KICK, _CALL and _ERR: no descriptor comes with the message."""
 
 
 class Code(enum.IntEnum):

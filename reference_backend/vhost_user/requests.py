@@ -12,7 +12,7 @@ import struct
 import threading
 from collections.abc import Callable, Sequence
 
-from reference_backend.vhost_user.front_end import FrontEnd, Queue, kick, wait_for_call
+from reference_backend.vhost_user.front_end import Config, FrontEnd, kick, wait_for_call
 from reference_backend.vhost_user.messages import Feature, MessageError
 from reference_backend.vhost_user.ring import RingError, Segment
 
@@ -23,6 +23,8 @@ RANGE = struct.Struct("<QII")
 UNMAP = 1
 ID_BYTES = 20
 _UNWRITTEN = 0xFF
+_STATUS, _TABLE = 32, 64
+"""Offsets in the memory of a request: its header is first, its data begins on a page of its own."""
 _CHECK_S = 1.0
 """Seconds between two checks whether the queue was closed."""
 
@@ -56,13 +58,11 @@ class Pending:
 
     def __init__(self, requests: Requests, to_daemon: int, from_daemon: int, table: int) -> None:
         self._memory = requests.front_end.memory
-        self.to_daemon, self.from_daemon = to_daemon, from_daemon
-        self.table_offset = 64
-        head = self.table_offset + 16 * table
-        self._data = -(-head // 4096) * 4096
+        self.from_daemon = from_daemon
+        self._data = -(-(_TABLE + 16 * table) // 4096) * 4096
         self._length = self._data + to_daemon + from_daemon
         self.offset = self._memory.take(self._length)
-        self.status_offset = self.offset + 32
+        self.status_offset = self.offset + _STATUS
         self._memory.map[self.status_offset] = _UNWRITTEN
         self.done = threading.Event()
         self.written = 0
@@ -78,7 +78,7 @@ class Pending:
     @property
     def table(self) -> int:
         """Offset of the room for a table of indirect descriptors."""
-        return self.offset + self.table_offset
+        return self.offset + _TABLE
 
     def status(self) -> int:
         """Return the status byte; `Status.UNWRITTEN` if the daemon has not written it."""
@@ -254,12 +254,8 @@ def pieces_of(length: int, piece: int, most: int) -> list[int]:
     return [min(piece, length - at) for at in range(0, length, piece)]
 
 
-def queue_count(front_end: FrontEnd, wanted: int) -> int:
+def queue_count(front_end: FrontEnd, config: Config, wanted: int) -> int:
     """Return how many queues to use: at most as many as the daemon has (section 5.2.4)."""
     if not front_end.features & Feature.MQ:
         return 1
-    return max(1, min(wanted, front_end.config().num_queues, front_end.most_queues))
-
-
-__all__ = ["HEADER", "ID_BYTES", "RANGE", "UNMAP", "Kind", "Pending", "Queue", "Requests", "Status",
-           "pieces_of", "queue_count"]  # fmt: skip
+    return max(1, min(wanted, config.num_queues, front_end.most_queues))

@@ -6,6 +6,7 @@ half an index. `struct` would store byte by byte.
 
 from __future__ import annotations
 
+import mmap
 import struct
 import threading
 from collections.abc import Sequence
@@ -46,7 +47,7 @@ class RingError(Exception):
 class Ring:
     """One queue of a driver. `add` and `pop` may be called by different threads.
 
-    :param memory: holds the ring, from a range that the ring takes.
+    :param memory: holds the ring, from a range that the ring takes and keeps.
     :param size: descriptors, a power of two, at most 32768.
     :param event_idx: whether VIRTIO_F_EVENT_IDX was negotiated.
     :param start: the first index of both rings, 0 to 65535. It shows what happens where an index
@@ -59,14 +60,13 @@ class Ring:
         self.memory = memory
         self.size = size
         self.event_idx = event_idx
-        self.start = start
-        available, used = 16 * size, 16 * size + 4096 + 2 * size
-        used = -(-used // 4096) * 4096
-        self._bytes = used + 4096 + 8 * size
-        self.offset = memory.take(self._bytes)
+        available = 16 * size
+        used = -(-(available + 6 + 2 * size) // 4096) * 4096
+        length = used + 6 + 8 * size
+        self.offset = memory.take(length)
         self.available, self.used = self.offset + available, self.offset + used
         self._map = memory.map
-        self._map[self.offset : self.offset + self._bytes] = bytes(self._bytes)
+        self._map[self.offset : self.offset + length] = bytes(length)
         self._u16 = memoryview(self._map).cast("H")
         self._free = list(range(size))
         self._chains: dict[int, list[int]] = {}
@@ -79,8 +79,7 @@ class Ring:
 
     def addresses(self) -> tuple[int, int, int]:
         """Return the user addresses of descriptors, used ring and available ring."""
-        base = USER_BASE
-        return base + self.offset, base + self.used, base + self.available
+        return USER_BASE + self.offset, USER_BASE + self.used, USER_BASE + self.available
 
     def room(self) -> int:
         """Return how many descriptors are free."""
@@ -98,21 +97,20 @@ class Ring:
 
         :raise IndexError: the ring has not enough free descriptors.
         """
-        with self._lock:
-            if direct and indirect is not None:
-                return self._publish(self._write_mixed(segments, indirect, direct))
-        return self.add_chains([(segments, indirect)])[0]
+        return self.add_chains([(segments, indirect)], direct)[0]
 
-    def add_chains(self, chains: Sequence[tuple[Sequence[Segment], int | None]]) -> list[int]:
+    def add_chains(
+        self, chains: Sequence[tuple[Sequence[Segment], int | None]], direct: int = 0
+    ) -> list[int]:
         """Make several chains available by one change of the index; return their heads."""
         with self._lock:
-            needed = sum(1 if table is not None else len(chain) for chain, table in chains)
+            needed = sum(len(chain) if table is None else direct + 1 for chain, table in chains)
             if needed > len(self._free):
                 msg = f"{needed} descriptors are needed, and {len(self._free)} are free"
                 raise IndexError(msg)
             heads = []
             for number, (segments, table) in enumerate(chains):
-                head = self._write_chain(segments, table)
+                head = self._write_chain(segments, table, direct)
                 slot = (self._next + number) % self.size
                 self._put(self.available + 4 + 2 * slot, head)
                 heads.append(head)
@@ -126,13 +124,9 @@ class Ring:
         :param index: the new available index; by default the next one.
         """
         with self._lock:
-            self._publish(head, index)
-
-    def _publish(self, head: int, index: int | None = None) -> int:
-        self._put(self.available + 4 + 2 * (self._next % self.size), head)
-        self._next = (self._next + 1) % _U16 if index is None else index % _U16
-        self._put(self.available + 2, self._next)
-        return head
+            self._put(self.available + 4 + 2 * (self._next % self.size), head)
+            self._next = (self._next + 1) % _U16 if index is None else index % _U16
+            self._put(self.available + 2, self._next)
 
     def must_notify(self, added: int) -> bool:
         """Return whether the daemon wants a kick for the last ``added`` chains (section 2.7.10)."""
@@ -187,47 +181,17 @@ class Ring:
         """Return the next index of the available ring, and that of the used ring."""
         return self._next, self._get(self.used + 2)
 
-    def close(self) -> None:
-        """Give the memory back. Call it when the daemon has stopped the queue."""
-        self._u16.release()
-        self.memory.give_back(self.offset, self._bytes)
-
-    def _write_mixed(self, segments: Sequence[Segment], table: int, direct: int) -> int:
-        """Write ``direct`` descriptors, and one with a table of the others (section 2.7.5.3.2)."""
-        if direct + 1 > len(self._free):
-            msg = f"{direct + 1} descriptors are needed, and {len(self._free)} are free"
-            raise IndexError(msg)
-        places = [self._free.pop() for _ in range(direct + 1)]
-        for place, following, segment in zip(places, places[1:], segments, strict=False):
-            flags = NEXT | (WRITE if segment.to_driver else 0)
-            self._descriptor(place, GUEST_BASE + segment.offset, segment.length, flags, following)
-        rest = segments[direct:]
-        write_table(self.memory, table, rest)
-        self._descriptor(places[-1], GUEST_BASE + table, 16 * len(rest), INDIRECT, 0)
-        self._chains[places[0]] = places
-        return places[0]
-
-    def _write_chain(self, segments: Sequence[Segment], table: int | None) -> int:
+    def _write_chain(self, segments: Sequence[Segment], table: int | None, direct: int) -> int:
+        """Write a chain: all in the ring, or ``direct`` segments and a table of the rest."""
+        parts = [_descriptor_of(segment) for segment in segments]
         if table is not None:
-            write_table(self.memory, table, segments)
-            head = self._free.pop()
-            self._descriptor(head, GUEST_BASE + table, 16 * len(segments), INDIRECT, 0)
-            self._chains[head] = [head]
-            return head
-        places = [self._free.pop() for _ in segments]
-        for number, (place, segment) in enumerate(zip(places, segments, strict=True)):
-            last = number + 1 == len(places)
-            flags = (0 if last else NEXT) | (WRITE if segment.to_driver else 0)
-            following = 0 if last else places[number + 1]
-            self._descriptor(place, GUEST_BASE + segment.offset, segment.length, flags, following)
+            _write(self._map, [table + 16 * n for n in range(len(parts) - direct)], parts[direct:])
+            rest = 16 * (len(parts) - direct)
+            parts[direct:] = [(GUEST_BASE + table, rest, INDIRECT)]
+        places = [self._free.pop() for _ in parts]
+        _write(self._map, [self.offset + 16 * place for place in places], parts, places)
         self._chains[places[0]] = places
         return places[0]
-
-    def _descriptor(
-        self, place: int, address: int, length: int, flags: int, following: int
-    ) -> None:
-        at = self.offset + 16 * place
-        DESCRIPTOR.pack_into(self._map, at, address, length, flags, following)
 
     def _get(self, at: int) -> int:
         return self._u16[at // 2]
@@ -237,16 +201,30 @@ class Ring:
         self._u16[at // 2] = value
 
 
-def write_table(memory: SharedMemory, table: int, segments: Sequence[Segment]) -> None:
-    """Write a table of indirect descriptors (section 2.7.5.3) at an offset of the memory."""
-    for number, segment in enumerate(segments):
-        last = number + 1 == len(segments)
-        flags = (0 if last else NEXT) | (WRITE if segment.to_driver else 0)
-        address = GUEST_BASE + segment.offset
-        following = 0 if last else number + 1
-        DESCRIPTOR.pack_into(
-            memory.map, table + 16 * number, address, segment.length, flags, following
-        )
+def _descriptor_of(segment: Segment) -> tuple[int, int, int]:
+    """Return address, length and flags of a segment's descriptor, without NEXT."""
+    return GUEST_BASE + segment.offset, segment.length, WRITE if segment.to_driver else 0
+
+
+def _write(
+    memory: mmap.mmap,
+    at: Sequence[int],
+    parts: Sequence[tuple[int, int, int]],
+    places: Sequence[int] = (),
+) -> None:
+    """Write descriptors, each with the number of the next one.
+
+    :param at: where each is written.
+    :param places: their numbers; by default 0, 1, 2, ..., as in an indirect table.
+    """
+    places = places or range(len(parts))
+    for number, (address, length, flags) in enumerate(parts):
+        if number + 1 < len(parts):
+            DESCRIPTOR.pack_into(
+                memory, at[number], address, length, flags | NEXT, places[number + 1]
+            )
+        else:
+            DESCRIPTOR.pack_into(memory, at[number], address, length, flags, 0)
 
 
 _barrier = threading.Lock()

@@ -6,18 +6,17 @@ Related: status-hole-over-dirty, alloc-map-rounding-reads-zero, phantom-write.
 
 import json
 
-from qbdcheck.kit import case
+from qbdcheck.kit import NotRun, case
 
 RULES = "rules: [{event: write_aio, iotype: write, action: drop}]"
 
 
 @case(groups="verify status", requires="block_status", basis="MUST: qbdcheck, docs/kit.md")
-def test(new_disk, dual_write, qemu_img, not_run):
+def test(new_disk, dual_write, qemu_img):
     disk = new_disk("1M", prefill=False)
     parts = json.loads(qemu_img("map", "--output=json", disk.filename))
     if not any(part["zero"] for part in parts):
-        not_run("block status reports an empty volume as data")
-        return
+        raise NotRun("the target's block status reports an empty volume as data")
     pair = dual_write(disk, rules=RULES)
     pair.ask("write", 65536, 65536)
     found = pair.ask("status", 0, 1 << 20)

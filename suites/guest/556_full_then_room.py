@@ -5,7 +5,7 @@ reports nospace. After cont, fio ends without an error and all data is verified.
 Guards: transient-becomes-fatal, async-error-ignored, phantom-write.
 """
 
-from qbdcheck.kit import case
+from qbdcheck.kit import NotRun, case
 from qbdcheck.kit.expectations import expect_equal
 
 OPTIONS = (
@@ -20,10 +20,9 @@ OPTIONS = (
     limit_s=120,
     basis="MUST: qemu-system(1), werror and rerror",
 )
-def test(disk, guest, fio, rules, target, not_run):
+def test(disk, guest, fio, rules, target):
     if "vhost_user" in target.capabilities:
-        not_run("a vhost-user disk has no error policy: QEMU does not see its errors")
-        return
+        raise NotRun("a vhost-user disk has no error policy: QEMU does not see its errors")
     system = guest(disk)
     vm = system.machine
     rule = {"event": "write_aio", "iotype": "write", "action": "error", "errno": "ENOSPC"}

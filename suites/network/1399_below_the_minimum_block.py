@@ -8,7 +8,7 @@ Guards: payload-not-drained.
 Related: unaligned-offset-rounded.
 """
 
-from qbdcheck.kit import case
+from qbdcheck.kit import NotRun, case
 from qbdcheck.kit.nbd import Command, TransmissionFlag
 from qbdcheck.kit.nbd_probe import CLOSED, connected, errno_of, is_serving
 
@@ -28,15 +28,14 @@ OFFERED = {
         "POLICY: clients-do-not-disturb-each-other",
     ),
 )
-def test(new_disk, target, not_run):
+def test(new_disk, target):
     disk = new_disk(**({"min_block": 4096} if "min_block" in target.capabilities else {}))
     with connected(disk) as io:
         minimum = io.block_sizes[0]
         kinds = [Command.READ, Command.WRITE]
         kinds += [kind for kind, flag in OFFERED.items() if io.offers(flag)]
     if minimum == 1:
-        not_run("the server has no minimum block above 1 byte")
-        return
+        raise NotRun("the server has no minimum block above 1 byte")
     shapes = ((0, 1), (1, minimum), (minimum, minimum + 1), (minimum - 1, 2), (1, 8 * minimum))
     for kind in kinds:
         for offset, length in shapes:

@@ -6,7 +6,7 @@ Guards: unaligned-offset-rounded.
 Related: sector-unit-mismatch.
 """
 
-from qbdcheck.kit import case
+from qbdcheck.kit import NotRun, case
 from qbdcheck.kit.nbd_probe import connected
 
 SHAPES = ((0, 1), (1, 1), (511, 2), (513, 510), (4095, 1), (4095, 4098), (65535, 3), (70001, 12345))
@@ -17,11 +17,10 @@ SHAPES = ((0, 1), (1, 1), (511, 2), (513, 510), (4095, 1), (4095, 4098), (65535,
     requires="nbd raw_size",
     basis=("MUST: NBD, Block size constraints", "MUST: NBD, NBD_CMD_READ"),
 )
-def test(disk, not_run):
+def test(disk):
     with connected(disk) as io:
         if io.block_sizes[0] > 1:
-            not_run(f"the server has a minimum block of {io.block_sizes[0]} bytes")
-            return
+            raise NotRun(f"the server has a minimum block of {io.block_sizes[0]} bytes")
         for offset, length in (*SHAPES, (disk.size - 1, 1), (disk.size - 777, 777)):
             io.write(offset, length)
             io.read(offset, length)

@@ -19,6 +19,7 @@ from qbdcheck.kit.virtio_blk import (
 )
 
 ROUNDS = 60
+LAYOUTS = ("header in two parts", "header and data together", "data and status together")
 
 
 @case(
@@ -30,17 +31,15 @@ def test(disk, seed):
     random = seed.stream("layouts")
     with VirtioBlk(disk) as io:
         for number in range(ROUNDS):
-            length = io.block * random.randint(1, max(1, 16384 // io.block))
+            most = min(16384, io.most_segments * io.longest_segment)
+            length = io.block * random.randint(1, max(1, most // io.block))
             offset = random.randrange(0, disk.size - length) // io.block * io.block
             indirect = io.has(Feature.INDIRECT_DESC) and bool(number & 1)
             pieces = cut(random, length, io, number % 4)
             io.write(offset, length, pieces=pieces, indirect=indirect)
             io.read(offset, length, pieces=cut(random, length, io, random.randrange(4)))
-        for layout in (
-            "header in two parts",
-            "header and data together",
-            "data and status together",
-        ):
+        fits = io.longest_segment >= io.block + HEADER.size
+        for layout in LAYOUTS if fits else LAYOUTS[:1]:
             for indirect in {False, io.has(Feature.INDIRECT_DESC)}:
                 offset = random.randrange(0, disk.size // io.block) * io.block
                 strange(io, layout, offset, indirect=indirect)
@@ -55,7 +54,7 @@ def cut(random, length, io, way):
     smallest = -(-length // io.most_segments)
     step = max({1: 4096, 2: io.block}.get(way, 1), -(-smallest // io.block) * io.block)
     step = min(step, io.longest_segment)
-    if way < 3:
+    if way < 3 or length > io.longest_segment:
         return [min(step, length - at) for at in range(0, length, step)]
     most = min(io.most_segments, 16)
     places = sorted(random.sample(range(1, length), min(most - 1, length - 1)))

@@ -41,23 +41,15 @@ def test(disk, seed):
                 io.write(offset, io.block, queue=queue)
                 io.read(offset, io.block, queue=queue)
         if number % 3 == 0:
-            leave_early(disk, number)
+            leave_early(disk, number, random)
     disk.verify()
 
 
-def leave_early(disk, number):
+def leave_early(disk, number, random):
     """End a connection within the handshake, or with reads in flight."""
     front_end = connect(disk)
     if number % 2:
         queue = front_end.start_queue(16)
-        Reads(queue, disk.size, _First()).fill(together=True)
+        Reads(queue, disk.size, random).fill(together=True)
     front_end.close()
     FrontEnd(socket_of(disk)).close()
-
-
-class _First:
-    """A choice of the first place."""
-
-    def randrange(self, _stop):
-        """Return 0."""
-        return 0

@@ -7,7 +7,7 @@ Guards: virtio-second-region-lost.
 """
 
 from qbdcheck.kit import case, judge
-from qbdcheck.kit.virtio_blk import Kind, SharedMemory, connect, send_one
+from qbdcheck.kit.virtio_blk import Kind, SharedMemory, connect, longest_segment, send_one
 
 SIZE = 4 << 20
 LENGTH = 8192
@@ -26,6 +26,7 @@ def test(disk, seed):
         memory = SharedMemory(SIZE)
         front_end = connect(disk, memory=memory)
         front_end.send_regions(memory, table[0])
+        length = min(LENGTH, longest_segment(front_end))
         queue = front_end.start_queue(32)
         for number, count in enumerate(table):
             if number:
@@ -34,24 +35,25 @@ def test(disk, seed):
                 queue = front_end.start_ring(queue.ring, base, index=0)
             border = SIZE // count if count > 1 else SIZE // 2
             for _ in range(4):
-                offset = random.randrange(disk.size // LENGTH) * LENGTH
-                for at in (border - LENGTH // 2, border, SIZE - LENGTH):
-                    move(disk, queue, offset, at, f"with {count} regions of memory")
+                offset = random.randrange(disk.size // length) * length
+                for at in (border - length // 2, border, SIZE - length):
+                    move(disk, queue, (offset, length), at, f"with {count} regions of memory")
         front_end.close()
         memory.close()
     disk.verify()
 
 
-def move(disk, queue, offset, at, how):
-    """Write and read with a buffer at a place of the memory, and judge both."""
+def move(disk, queue, place, at, how):
+    """Write and read a place with a buffer somewhere in the memory, and judge both."""
+    offset, length = place
     memory = queue.ring.memory
-    data = disk.shadow.stamped(offset, LENGTH)
-    memory.map[at : at + LENGTH] = data
-    what = f"a write of {LENGTH} bytes at {offset}, {how}, from byte {at} of the memory"
+    data = disk.shadow.stamped(offset, length)
+    memory.map[at : at + length] = data
+    what = f"a write of {length} bytes at {offset}, {how}, from byte {at} of the memory"
     disk.shadow.maybe_write(offset, data)
-    send_one(queue, Kind.WRITE, offset, at, LENGTH, what)
+    send_one(queue, Kind.WRITE, offset, at, length, what)
     disk.shadow.write(offset, data)
-    memory.map[at : at + LENGTH] = bytes(LENGTH)
+    memory.map[at : at + length] = bytes(length)
     what = what.replace("a write", "a read").replace("from byte", "to byte")
-    send_one(queue, Kind.READ, offset, at, LENGTH, what)
-    judge(disk.shadow, offset, memory.map[at : at + LENGTH], what)
+    send_one(queue, Kind.READ, offset, at, length, what)
+    judge(disk.shadow, offset, memory.map[at : at + length], what)

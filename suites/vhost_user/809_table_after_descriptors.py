@@ -5,7 +5,7 @@ of these refers to a table with the rest. A device must handle none or more desc
 Guards: virtio-table-only-first.
 """
 
-from qbdcheck.kit import case
+from qbdcheck.kit import NotRun, case
 from qbdcheck.kit.virtio_blk import (
     HEADER,
     Feature,
@@ -23,11 +23,10 @@ from qbdcheck.kit.virtio_blk import (
     requires="vhost_user",
     basis="MUST: virtio, Indirect Descriptors",
 )
-def test(disk, not_run):
+def test(disk):
     with VirtioBlk(disk) as io:
         if not io.has(Feature.INDIRECT_DESC):
-            not_run("the daemon does not offer indirect descriptors")
-            return
+            raise NotRun("the daemon does not offer indirect descriptors")
         parts = min(4, io.most_segments)
         for direct in range(1, parts + 1):
             offset = direct * parts * io.block

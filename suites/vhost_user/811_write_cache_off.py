@@ -6,9 +6,11 @@ cache on and a flush at the end.
 Guards: virtio-write-cache-stays-on.
 """
 
-from qbdcheck.kit import case
+from qbdcheck.kit import NotRun, case
 from qbdcheck.kit.server_ends import cut
 from qbdcheck.kit.virtio_blk import RANGE, WANTED, Feature, Kind, VirtioBlk
+
+ROUNDS, WRITES = 6, 9
 
 
 @case(
@@ -16,25 +18,25 @@ from qbdcheck.kit.virtio_blk import RANGE, WANTED, Feature, Kind, VirtioBlk
     requires="vhost_user sudden_end",
     basis=("MUST: virtio, Block Device", "POLICY: sector-writes-are-atomic"),
 )
-def test(disk, seed, not_run):
+def test(disk, seed):
     random = seed.stream("places")
-    for round_ in range(4):
+    for round_ in range(ROUNDS):
         with VirtioBlk(disk, features=WANTED | Feature.CONFIG_WCE) as io:
             if not io.has(Feature.CONFIG_WCE):
-                not_run("the daemon does not let its write cache be switched off (CONFIG_WCE)")
-                return
+                raise NotRun("the daemon does not let its write cache be switched off (CONFIG_WCE)")
             on = bool(round_ & 1)
             io.front_end.set_write_cache(on)
             assert io.front_end.config().wce == on, f"`writeback` is not {on} after it was set"
-            for _ in range(8):
+            zeroed = random.randrange(WRITES) if io.has(Feature.WRITE_ZEROES) else None
+            for number in range(WRITES):
                 offset = random.randrange(disk.size // io.block) * io.block
-                io.write(offset, io.block)
-            if io.has(Feature.WRITE_ZEROES):
-                io.must_succeed(
-                    io.requests.send(Kind.WRITE_ZEROES, 0, RANGE.pack(0, io.block // 512, 0)),
-                    f"write zeroes of {io.block} bytes at 0",
-                )
-                disk.shadow.zero(0, io.block)
+                if number == zeroed:
+                    ranges = RANGE.pack(offset // 512, io.block // 512, 0)
+                    pending = io.requests.send(Kind.WRITE_ZEROES, 0, ranges)
+                    io.must_succeed(pending, f"write zeroes of {io.block} bytes at {offset}")
+                    disk.shadow.zero(offset, io.block)
+                else:
+                    io.write(offset, io.block)
             if on:
                 io.flush()
             else:

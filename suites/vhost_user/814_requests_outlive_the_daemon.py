@@ -9,7 +9,7 @@ Guards: virtio-inflight-forgotten, virtio-last-batch-done-again.
 
 import os
 
-from qbdcheck.kit import case, judge, pause
+from qbdcheck.kit import NotRun, case, judge, pause
 from qbdcheck.kit.virtio_blk import (
     ProtocolFeature,
     SharedMemory,
@@ -29,15 +29,14 @@ ROUNDS, SIZE, LENGTH = 6, 64, 1 << 20
     requires="vhost_user kill",
     basis="MUST: QEMU, interop/vhost-user",
 )
-def test(disk, seed, not_run):
+def test(disk, seed):
     random = seed.stream("requests")
     for number in range(ROUNDS):
         memory = SharedMemory(32 << 20)
         front_end = connect(disk, memory=memory)
         if not front_end.protocol & ProtocolFeature.INFLIGHT_SHMFD:
             front_end.close()
-            not_run("the daemon does not offer INFLIGHT_SHMFD")
-            return
+            raise NotRun("the daemon does not offer INFLIGHT_SHMFD")
         area, fd = front_end.new_inflight(1, SIZE)
         front_end.set_inflight(area, fd)
         queue = front_end.start_queue(SIZE)

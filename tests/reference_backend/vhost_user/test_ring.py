@@ -33,10 +33,8 @@ def regions(memory: SharedMemory, count: int = 1) -> GuestMemory:
     )
 
 
-def device_of(ring: Ring, *, event_idx: bool = False, count: int = 1) -> DeviceRing:
-    return DeviceRing(
-        regions(ring.memory, count), ring.size, ring.addresses(), ring.start, event_idx=event_idx
-    )
+def device_of(ring: Ring, start: int = 0, *, event_idx: bool = False) -> DeviceRing:
+    return DeviceRing(regions(ring.memory), ring.size, ring.addresses(), start, event_idx=event_idx)
 
 
 @pytest.mark.parametrize("event_idx", [False, True])
@@ -45,7 +43,7 @@ def test_each_chain_is_taken_and_used_once(
     memory: SharedMemory, start: int, event_idx: bool
 ) -> None:
     ring = Ring(memory, SIZE, start=start, event_idx=event_idx)
-    device = device_of(ring, event_idx=event_idx)
+    device = device_of(ring, start, event_idx=event_idx)
     at = memory.take(4096)
     for number in range(5):
         memory.map[at : at + 4] = bytes((number,)) * 4
