@@ -170,8 +170,9 @@ def sent_at_once(client: Client) -> Iterator[None]:
     """Send the small requests of the block by one system call, so that they arrive together."""
     parts: list[Bytes] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(client, "send", parts.append)
+        patch.setattr(client, "_put", parts.append)  # what send_request sends by
         yield
+    assert len(parts) > 1, "nothing was held back"
     client.send(b"".join(parts))
 
 
