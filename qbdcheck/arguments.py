@@ -241,6 +241,8 @@ def _add_execution(group: argparse._ArgumentGroup) -> None:
     add("--until-fail", action="store_true", help="repeat until a case fails")
     add("--stop-after", type=lambda text: number(text, 1), default=0,
         metavar="N", help="start no further case after N failures")  # fmt: skip
+    add("--budget", type=duration, default=0.0, metavar="TIME",
+        help="start no further case after TIME (15s, 2m); implies --best-first")  # fmt: skip
     add("--retry", type=lambda text: number(text, 1), default=0, metavar="N",
         help="run failed cases again alone: N times with their seed, N times with others",
     )  # fmt: skip
@@ -401,7 +403,7 @@ def _selection(given: argparse.Namespace) -> Selection:
         shard=given.shard,
         random_order=given.random,
         turns=given.turns,
-        best_first=given.best_first,
+        best_first=given.best_first or given.budget > 0,
         suites_dir=given.suites_dir.absolute(),
     )
 
@@ -419,6 +421,7 @@ def _execution(
         repeat=given.repeat,
         until_fail=given.until_fail,
         stop_after=given.stop_after,
+        budget_s=given.budget,
         retry=given.retry,
         experiments=_experiments(given),
         baseline=given.baseline and given.baseline.absolute(),

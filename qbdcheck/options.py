@@ -97,6 +97,8 @@ class Execution:
     until_fail: bool = False
     stop_after: int = 0
     """Start no further case after this number of failures; 0: run all."""
+    budget_s: float = 0.0
+    """Start no further case after this time, in seconds; 0: no limit."""
     retry: int = 0
     """Run each failed case again this often with its seed, and this often with others."""
     experiments: bool = False

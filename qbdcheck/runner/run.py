@@ -274,7 +274,7 @@ class Run:
     def _units(self) -> Iterator[Unit]:
         """Yield the units that lanes start, repeated as requested; finish the others here."""
         options = self.execution
-        repetition = 0
+        began_s, repetition = clock.now_s(), 0
         while not self._lanes_stopped():
             run_seed = repeat_seed(options.seed, repetition)
             for planned in self.planned:
@@ -286,14 +286,20 @@ class Run:
                     yield unit
                 if options.until_fail and self._bad_cases:
                     return
-                if options.stop_after and self._bad_cases >= options.stop_after:
-                    failures = f"{options.stop_after} failure{'s' * (options.stop_after != 1)}"
-                    self._stopped_after = f"--stop-after: {failures}"
+                if (limit := self._limit_reached(began_s)) is not None:
+                    self._stopped_after = limit
                     return
             repetition += 1
             endless = options.until_fail and options.repeat == 1
             if repetition >= options.repeat and not (endless and self._has_executed()):
                 return
+
+    def _limit_reached(self, began_s: float) -> str | None:
+        """Return the option because of which no further case starts, with its limit."""
+        failures, budget_s = self.execution.stop_after, self.execution.budget_s
+        if failures and self._bad_cases >= failures:
+            return f"--stop-after: {failures} failure{'s' * (failures != 1)}"
+        return f"--budget: {budget_s:g} s" if 0 < budget_s <= clock.now_s() - began_s else None
 
     @property
     def _bad_cases(self) -> int:
