@@ -14,7 +14,7 @@ ENDS = (MIB, MIB + 133 * KIB, 64 * KIB)
 REBASE_S = 10.0
 
 
-@case(groups="img backing qcow2 size quick", basis="MUST: qemu-img(1), rebase")
+@case(groups="img backing qcow2 size", basis="MUST: qemu-img(1), rebase")
 def test(new_disk, qemu_io, qemu_img):
     base = new_disk("2M")
     for end in ENDS:

@@ -19,7 +19,7 @@ READERS = 3
 
 
 @case(
-    groups="snapshot export status concurrent qcow2 quick",
+    groups="snapshot export status concurrent qcow2",
     basis=("MUST: QAPI, BlockdevOptionsCbw", "MUST: NBD, NBD_CMD_BLOCK_STATUS"),
 )
 def test(new_disk, qemu_io, qemu_img, storage_daemon, scratch):

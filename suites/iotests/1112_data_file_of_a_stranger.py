@@ -13,7 +13,7 @@ from qbdcheck.kit.expectations import expect_in
 MIB = 1 << 20
 
 
-@case(groups="img format qcow2 names quick", basis="MUST: QEMU, interop/qcow2")
+@case(groups="img format qcow2 names", basis="MUST: QEMU, interop/qcow2")
 def test(new_disk, qemu_img, scratch):
     other = new_disk(MIB)
     trap = json_filename(other.blockdev())

@@ -22,7 +22,7 @@ ROUNDS, LENGTH, IN_FLIGHT, SHORT_S = 3, 4096, 16, 2.0
 
 
 @case(
-    groups="export protocol concurrent errors quick",
+    groups="export protocol concurrent errors",
     basis=("MUST: QAPI, nbd-server-stop", "POLICY: clients-do-not-disturb-each-other"),
 )
 def test(disk, storage_daemon, scratch, nbd_io, target, not_run):

@@ -17,7 +17,7 @@ from qbdcheck.kit.expectations import expect_equal
 LIMIT_S = 8.0
 
 
-@case(groups="export quick", programs="qemu-nbd", basis="MUST: QEMU, qemu-nbd --fork")
+@case(groups="export", programs="qemu-nbd", basis="MUST: QEMU, qemu-nbd --fork")
 def test(disk, run, scratch, nbd_io, qemu_img):
     socket, pid, output = (scratch / name for name in ("socket", "pid", "output"))
     arguments = [f"--socket={socket}", f"--pid-file={pid}", json_filename(disk.blockdev())]
