@@ -15,7 +15,7 @@ KINDS = ("write", "write", "zero", "discard")
 
 
 @case(
-    groups="rw flush crash slow",
+    groups="rw flush crash slow nightly",
     requires="raw_requests flush fua write_zeroes discard crash",
     limit_s=400,
     basis=(

@@ -23,7 +23,7 @@ MOUNT = "-t ext4 -o commit=300,noinit_itable"  # no writes in the background
 
 
 @case(
-    groups="crash states guest flush slow",
+    groups="crash states guest flush slow nightly",
     requires="flush",
     programs="qemu-system-x86_64 e2fsck mke2fs",
     limit_s=240,

@@ -13,7 +13,7 @@ BLOCKS = ((512, 512), (512, 4096), (4096, 4096))
 
 
 @case(
-    groups="guest device blocksize slow",
+    groups="guest device blocksize slow nightly",
     programs="qemu-system-x86_64",
     limit_s=240,
     basis=("MUST: fio(1), verify", "MUST: virtio, Block Device"),

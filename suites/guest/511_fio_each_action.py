@@ -46,7 +46,7 @@ all of them."""
 
 
 @case(
-    groups="guest inject slow",
+    groups="guest inject slow nightly",
     requires="nbd",
     programs="qemu-system-x86_64",
     limit_s=180,

@@ -26,7 +26,7 @@ STATUS = {True: "write back", False: "write through", None: "write back"}
 
 
 @case(
-    groups="guest device concurrent flush slow",
+    groups="guest device concurrent flush slow nightly",
     programs="qemu-system-x86_64",
     limit_s=240,
     basis="MUST: virtio, Block Device",

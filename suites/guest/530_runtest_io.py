@@ -14,7 +14,7 @@ FILE = Path(__file__).parent / "runtest/io"
 
 
 @case(
-    groups="guest runtest slow",
+    groups="guest runtest slow nightly",
     programs="qemu-system-x86_64",
     limit_s=300,
     basis="MUST: LTP, runtest/io",

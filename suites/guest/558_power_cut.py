@@ -11,7 +11,7 @@ from qbdcheck.kit.guest_tools import SyncedFiles
 
 
 @case(
-    groups="guest crash flush",
+    groups="guest crash flush slow nightly",
     programs="qemu-system-x86_64",
     limit_s=240,
     basis="MUST: fsync(2), DESCRIPTION",

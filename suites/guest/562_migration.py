@@ -17,7 +17,7 @@ OPTIONS = (
 
 
 @case(
-    groups="guest slow",
+    groups="guest slow nightly",
     requires="nbd",
     programs="qemu-system-x86_64",
     limit_s=180,

@@ -18,7 +18,7 @@ PLANS = (
 
 
 @case(
-    groups="model concurrent slow",
+    groups="model concurrent slow nightly",
     requires="raw_requests multi_conn",
     limit_s=400,
     basis="POLICY: requests-take-effect-at-one-moment",

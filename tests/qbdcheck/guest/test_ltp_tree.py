@@ -114,6 +114,7 @@ def test_tests_run_in_a_guest(restored: Guest, tmp_path: Path) -> None:
         run_tests(restored, [Entry("a", "true")], "/tmp")
 
 
+@pytest.mark.nightly
 def test_cases_run_a_tree_and_report_its_tests(tmp_path: Path, image: object) -> None:
     tree = make_tree(tmp_path / "tree")
     report = tmp_path / "report.json"

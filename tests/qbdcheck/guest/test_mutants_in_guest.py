@@ -15,7 +15,12 @@ from qbdcheck.programs.process import run
 @pytest.mark.parametrize(
     ("mutant", "case", "named"),
     [
-        ("phantom-write", "500", r"/dev/vdb offset \d+, 4096 bytes: verify: bad magic header"),
+        pytest.param(
+            "phantom-write",
+            "500",
+            r"/dev/vdb offset \d+, 4096 bytes: verify: bad magic header",
+            marks=pytest.mark.nightly,
+        ),
         ("silent-bit-flip", "500", r"/dev/vdb offset \d+, 4096 bytes: (md5: )?verify"),
         pytest.param(
             "flush-noop",

@@ -42,6 +42,7 @@ def test_a_planted_bug_is_found_and_shrunk(mutant: str) -> None:
     assert text.findings
 
 
+@pytest.mark.nightly
 def test_a_snapshot_that_follows_its_volume_is_found_and_shrunk() -> None:
     class FollowsVolume(InProcess):
         def read_snapshot(self, number: int) -> Data | None:
