@@ -328,6 +328,7 @@ def _run_under_pytest(
     import pytest
 
     from qbdcheck import plugin
+    from qbdcheck.commands.progress import Progress
     from qbdcheck.pytest_integration.session import CheckSession, NoTerminal, pytest_argv
 
     def contradictions(scratch: Path, capabilities: frozenset[str]) -> list[Contradiction]:
@@ -352,6 +353,7 @@ def _run_under_pytest(
             was_interrupted=lambda: bool(interrupts.received),
             contradictions=contradictions,
             elsewhere=elsewhere,
+            progress=lambda: Progress(f"start of {description.name}"),
         )
         pytest.main(
             pytest_argv(options.selection.suites_dir), plugins=[session, NoTerminal(), plugin]
