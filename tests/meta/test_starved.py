@@ -116,7 +116,7 @@ def test_a_hang_of_the_second_try_on_an_idle_machine_is_a_failure(toy: Toy) -> N
     assert (done.code, done.verdict("001_hangs")) == (1, "fail")
     assert case["message"] == "timed out after 1 s"
     assert [finding["damage"] for finding in case["findings"]] == ["hang"]
-    assert case["first_try"]["message"].endswith("; timed out after 1 s")
+    assert case["first_try"]["message"].startswith("starved: timed out after 1 s; ")
 
 
 def test_a_hang_on_an_idle_machine_is_a_failure_at_once_with_its_request(toy: Toy) -> None:
