@@ -316,7 +316,10 @@ def _check_debuggers(options: Options) -> None:
         ("-valgrind", options.target.valgrind, "valgrind"),
     ):
         if wanted and shutil.which(program) is None:
-            raise SetupError(f"{flag} needs the program {program}, which is not installed")
+            install = f"apt-get install {program}, or the same with dnf"
+            raise SetupError(
+                f"{flag} needs the program {program}, which is not installed: {install}"
+            )
 
 
 def _run_under_pytest(
@@ -325,6 +328,7 @@ def _run_under_pytest(
     import pytest
 
     from qbdcheck import plugin
+    from qbdcheck.commands.progress import Progress
     from qbdcheck.pytest_integration.session import CheckSession, NoTerminal, pytest_argv
 
     def contradictions(scratch: Path, capabilities: frozenset[str]) -> list[Contradiction]:
@@ -349,6 +353,7 @@ def _run_under_pytest(
             was_interrupted=lambda: bool(interrupts.received),
             contradictions=contradictions,
             elsewhere=elsewhere,
+            progress=lambda: Progress(f"start of {description.name}"),
         )
         pytest.main(
             pytest_argv(options.selection.suites_dir), plugins=[session, NoTerminal(), plugin]
@@ -364,6 +369,10 @@ def _run_under_pytest(
     results = options.execution.results_dir
     if (results / REPORT).exists():
         session.remarks.append(f"results: {results}")
+    else:
+        session.remarks.append(
+            f"results: not saved, {results.parent} cannot be written; name another by --results DIR"
+        )
     if options.subcommand == "certify":
         from qbdcheck.commands import certify
 

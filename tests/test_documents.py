@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from mutants.catalogue import catalogue, is_control
 from qbdcheck.arguments import build_parser, parse
 from qbdcheck.catalogue.catalogue import list_cases, read_case
 from qbdcheck.catalogue.groups import load_groups
@@ -23,6 +24,7 @@ from qbdcheck.command_help import COMMANDS as SUBCOMMANDS
 from qbdcheck.files import ROOT
 from qbdcheck.programs.qemu_version import VERIFIED_QEMU
 from qbdcheck.targets.mutant_target import profile
+from tests.test_tidy import relative, text_files
 
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")),
              ROOT / "suites/README.md"]  # fmt: skip
@@ -279,3 +281,24 @@ def test_the_flags_of_the_workflows_exist() -> None:
     assert len(flags) > 20
     known = {flag for action in build_parser()._actions for flag in action.option_strings}
     assert {flag for _, flag in flags} - known == set()
+
+
+def test_no_file_has_the_marks_of_a_conflict() -> None:
+    mark = re.compile(r"^(?:<{7}|>{7}) ", re.MULTILINE)
+    found = [relative(one) for one in text_files() if mark.search(one.read_text(errors="replace"))]
+    assert found == [], "a merge left both sides: keep what is true of both"
+
+
+def test_the_number_of_seeded_bugs_is_that_of_the_mutants() -> None:
+    bugs = sum(not is_control(mutant) for mutant in catalogue().values())
+    assert re.findall(r"(\d+) seeded bugs\.", (ROOT / "README.md").read_text()) == [str(bugs)]
+
+
+def test_the_numbers_of_the_kill_matrix_are_those_of_its_page() -> None:
+    in_readme = r"Of the (\d+) that have been measured, (\d+) are detected: (\d+) \((\d+) %\)"
+    on_page = r"\*\*(\d+) of (\d+) seeded bugs are killed\*\*, (\d+) of them \((\d+) %\)"
+    page = (ROOT / "docs/bugs-and-mutants.md").read_text()
+    ((measured, detected, by_quick, share),) = re.findall(
+        in_readme, (ROOT / "README.md").read_text()
+    )
+    assert re.findall(on_page, page) == [(detected, measured, by_quick, share)]

@@ -95,7 +95,8 @@ def write(options: Options, description: Description, capabilities: Collection[s
     except ValueError as error:
         return [f"no certificate: {error}"]
     data = signed(stated, key)
-    path = Path(f"certificate-{description.name}-{date}.json")
+    name = description.name.replace(":", "-")  # scp takes a colon for the end of a host
+    path = Path(f"certificate-{name}-{date}.json")
     html = page(stated, path.name, public_key_of(key), digest(data))
     try:
         write_atomically(path, data.decode())
@@ -162,4 +163,5 @@ def compare(files: Sequence[Path]) -> int:
         table.add_row(name, one, other, "" if one == other else "*")
     console = Console() if sys.stdout.isatty() else Console(width=_FILE_WIDTH)
     console.print(table, markup=False)
+    console.print("* the two differ", markup=False)
     return ExitCode.GREEN

@@ -341,14 +341,18 @@ def agree(
     raise first
 
 
-def expect_data(seen: Sequence[Run], offset: int, end: int) -> None:
+def expect_data(seen: Sequence[Run], offset: int, end: int, request: str = "") -> None:
     """Check that a map of base:allocation calls no part of a range zero.
 
+    :param request: the request or requests whose answer the map is, in words.
     :raise StatusWrong: it does; with the map around the place.
     """
     for start, after, flags in part(seen, offset, end):
         if flags & STATE_ZERO:
-            message = f"block status: data at [{start}, {after}) is called zero"
+            message = (
+                f"block status: {after - start} bytes at {start} are called zero, but have data"
+            )
+            message += f", in the answer to {request}" if request else ""
             raise _wrong_map(message, (f"seen: {_near(seen, start, _BASE)}",))
 
 

@@ -18,6 +18,7 @@ from qbdcheck.kit.blkdebug import errno_of
 from qbdcheck.kit.block_job import JobEnd
 from qbdcheck.programs.qemu_img import QemuImg
 from qbdcheck.programs.qemu_io import QemuIo
+from qbdcheck.programs.requests_sent import resize_to
 from qbdcheck.targets.disk_io import WrongData
 
 _Error = TypeVar("_Error", bound=BaseException)
@@ -87,6 +88,8 @@ def expect_bytes(seen: int, expected: int, what: str) -> None:
     """
     if seen != expected:
         text = f"{what}: expected a size of {expected} bytes, got {seen}"
+        resize = resize_to(expected)
+        text += f"; {resize}" if resize else ""
         raise WrongAnswer(text, Damage.SIZE, size_of(expected), size_of(seen))
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from blockio.layers import Command, CommandFlag
 from oracles.shadow import Shadow
 from qbdcheck.kit.expectations import errno_name, expect_content
+from qbdcheck.programs.requests_sent import OK, note
 from reference_backend.client import Client
 from reference_backend.nbd.constants import TransmissionFlag
 from reference_backend.nbd.errors import NbdError
@@ -96,11 +97,16 @@ def request_name(command: int, offset: int, length: int, flags: int = 0) -> str:
 def _named(request: str) -> Iterator[None]:
     """Name the request in the failure if it fails or the server closes the connection.
 
+    It is noted, so that the death of the server names it too.
+
     :raise AssertionError: it does.
     """
+    sent = note(request)
     try:
         yield
+        sent.result = OK
     except NbdError as error:
+        sent.result = errno_name(error.errno or 0)
         seen = f"{request}: expected success, got {errno_name(error.errno or 0)} ({error.strerror})"
         raise AssertionError(seen) from None
     except (ConnectionError, EOFError):

@@ -12,15 +12,19 @@ from __future__ import annotations
 import contextlib
 import mmap
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Self
 
-from oracles.stamps import SECTOR
+from oracles.shadow import Shadow
+from oracles.stamps import SECTOR, Data
 from qbdcheck.clock import pause
 from qbdcheck.errors import SetupError
 from qbdcheck.kit.request_errors import RequestHangs, RequestLost
 from qbdcheck.machine_speed import Limit, must_not_be_starved
+from qbdcheck.programs.requests_sent import OK, note
+from qbdcheck.targets import disk_io
 from qbdcheck.targets.disk import Disk
-from qbdcheck.targets.disk_io import judge
+from qbdcheck.targets.disk_io import WrongData
 from qbdcheck.targets.placeholders import fill
 from reference_backend.vhost_user.front_end import (
     WANTED,
@@ -132,6 +136,28 @@ def name_of(status: int) -> str:
         return f"VIRTIO_BLK_S_{Status(status).name}"
     except ValueError:
         return f"status {status:#04x}"
+
+
+def judge(shadow: Shadow, offset: int, data: Data, what: str) -> None:
+    """Compare the data of a read with the shadow, as `qbdcheck.targets.disk_io.judge`.
+
+    The findings name the read: its buffers may be what is wrong, not the data of the place.
+
+    :raise WrongData: the data is not one of the permitted contents.
+    """
+    try:
+        disk_io.judge(shadow, offset, data, what)
+    except WrongData as error:
+        named_findings = [replace(one, request=one.request or what) for one in error.findings]
+        raise WrongData(what, named_findings) from None
+
+
+@contextlib.contextmanager
+def named(what: str) -> Iterator[None]:
+    """Name what is sent meanwhile, so that the death of the daemon names it as well."""
+    sent = note(what)
+    yield
+    sent.result = OK
 
 
 class VirtioBlk:

@@ -42,6 +42,7 @@ class Sent:
 
 
 _journal: deque[Sent] = deque(maxlen=_KEPT)
+_resizes: deque[tuple[str, int, int]] = deque(maxlen=_KEPT)
 _histories: WeakKeyDictionary[object, tuple[History, str]] = WeakKeyDictionary()
 
 
@@ -88,9 +89,24 @@ def last_about(text: str) -> Sent | None:
     return next((replace(one, place=(offset, length)) for one in (*exact, *around)), None)
 
 
+def resized(name: str, before: int, after: int) -> None:
+    """Note that a volume has another size, in bytes."""
+    _resizes.append((name, before, after))
+
+
+def resize_to(size: int) -> str:
+    """Return the last change to a size in words; "" if no volume was resized to it."""
+    for name, before, after in reversed(_resizes):
+        if after == size:
+            way = "grown" if after > before else "shrunk"
+            return f"{name} had {way} from {before} to {after} bytes"
+    return ""
+
+
 def forget() -> None:
     """Forget all requests: another server is the target from now on."""
     _journal.clear()
+    _resizes.clear()
 
 
 def last_requests() -> Sequence[Sent]:

@@ -6,6 +6,7 @@ Both build their run in `build_run`, so that the same flags give the same verdic
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -271,6 +272,7 @@ class CheckSession:
     ``contradictions`` probes the claims of the target in a directory, for a run that failed; its
     second argument are the capabilities to probe.
     ``elsewhere`` runs the cases on other machines.
+    ``progress`` makes the context in which the target is probed: it tells a user who waits.
     ``error`` is the exception that ended the run early, ``exit_code`` the code of a complete run;
     both are None if pytest ended before the run started.
     """
@@ -284,8 +286,10 @@ class CheckSession:
         contradictions: Callable[[Path, frozenset[str]], Sequence[Contradiction]] | None = None,
         *,
         elsewhere: Elsewhere | None = None,
+        progress: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._elsewhere = elsewhere
+        self._progress = progress
         self._was_interrupted = was_interrupted
         self._contradictions = contradictions
         self._options = options
@@ -326,7 +330,10 @@ class CheckSession:
             (one.case.case_id, one.image_format): one.excluded for one in self._plan if one.excluded
         }
         elsewhere = self._elsewhere
-        run = build_run(session.config, units, reports, self._reaper, excluded, elsewhere=elsewhere)
+        with self._progress():
+            run = build_run(
+                session.config, units, reports, self._reaper, excluded, elsewhere=elsewhere
+            )
         if self._contradictions is not None and elsewhere is None:
             scratch = self._reaper.scratch_root
             claimed, probed = capabilities_of(session.config), self._contradictions

@@ -58,6 +58,7 @@ _WRONG_READS = "reads that return other data than is stored"
 _HANDSHAKE: Trait = ("command", "handshake")
 _KNOWN_STATES = ("after a power cut", "after a crash or a restart")
 """Of a case, and of each of its failures: requests in flight need not concern the damage."""
+STARVED = "the machine was starved, so nothing is known about the target"
 _MIXED = "different kinds of damage"
 _NUMBER = re.compile(r"\d+")
 _OLDER = frozenset(
@@ -120,12 +121,16 @@ class _Failure:
 def causes_of(
     cases: Iterable[CaseEnded], contradictions: Sequence[Contradiction] = ()
 ) -> tuple[Cause, ...]:
-    """Return the causes of the failures among cases, the likely root first; () without one."""
+    """Return the causes of the failures among cases, the likely root first; () without one.
+
+    Starved cases say nothing about the target: they are the last cause, and no part of others.
+    """
     bad = [case for case in cases if case.verdict.is_bad]
     flushes = [case for case in bad if _is_due_to_a_flush(_main(case))]
     blames_flushes = len(flushes) > _MORE_LOST * sum(map(_is_lost_at_once, bad))
     failures = [_failure(case, blames_flushes=blames_flushes) for case in bad]
-    rest, found = failures, []
+    starved = [one for one in failures if one.case.starved is not None]
+    rest, found = [one for one in failures if one.case.starved is None], []
     for one in contradictions:
         cause, rest = _of_contradiction(one, rest, len(failures))
         if cause is not None:
@@ -143,12 +148,15 @@ def causes_of(
                 set(),
             )
         )
+    if starved:
+        found.append(_cause(("other", STARVED), starved, starved, len(failures), set()))
     return tuple(found)
 
 
 def suspects(cases: Iterable[CaseEnded]) -> frozenset[str]:
     """Return the capabilities whose claims could explain a failure, if they were false."""
-    traits = {trait for case in cases if case.verdict.is_bad for trait in _failure(case).traits}
+    bad = [case for case in cases if case.verdict.is_bad and case.starved is None]
+    traits = {trait for case in bad for trait in _failure(case).traits}
     return frozenset(word for word, trait in _CLAIMS.items() if trait in traits)
 
 

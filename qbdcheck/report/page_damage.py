@@ -50,7 +50,7 @@ MEANINGS = {
     Damage.STATUS: "the block status does not fit the data",
     Damage.PROTOCOL: "a reply breaks the protocol, or the connection was lost",
     Damage.NOT_READY: "a server did not start, or did not become ready in time",
-    Damage.DIED: "a program ended by a signal",
+    Damage.DIED: "a program ended on its own, by a signal or with an error",
     Damage.HANG: "something did not finish in its time limit",
 }
 

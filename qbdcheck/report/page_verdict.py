@@ -257,7 +257,7 @@ def _of_place(finding: Finding, text: str) -> str:
     request = f"{last.text} #{last.number} {range_of(last.length, last.offset)}"
     later = (one.kind for one in takewhile(lambda one: one.number != last.number,
                                            reversed(finding.life)))  # fmt: skip
-    return f"after {request} {'and a power cut ' if 'cut' in later else ''}{text}"
+    return f"after {request}{' and a power cut' if 'cut' in later else ''}, {text}"
 
 
 def _beside(finding: Finding) -> str:

@@ -30,6 +30,7 @@ _SAID = {
     Damage.LENGTH.value: "wrong length",
     Damage.SIZE.value: "wrong size",
     Damage.STATUS.value: "wrong block status",
+    Damage.OTHER_WRITE.value: "the data of another write",
     "must fail": "wrong success",
 }
 _ENDED = frozenset(("ECONNRESET", "EPIPE", "ECONNABORTED"))
@@ -171,7 +172,9 @@ def _subject(chosen: Mapping[str, Sequence[str]]) -> str:
     damage = list(chosen.get("damage", ()))
     if ended := _ended_as(chosen):
         return ended
-    contents = " or ".join(kind for kind in damage if Damage(kind) in _CONTENTS)
+    kinds = [kind for kind in damage if Damage(kind) in _CONTENTS]
+    words = ["wrong" if Damage(kind) is Damage.UNKNOWN else kind for kind in kinds]
+    contents = " or ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
     rest = [_SAID.get(kind, kind) for kind in damage if Damage(kind) not in _CONTENTS]
     rest += [_SAID.get(end, end) for end in chosen.get("end", ())]
     return ", ".join([*([f"{contents} data"] if contents else []), *rest])

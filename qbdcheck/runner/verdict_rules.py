@@ -109,7 +109,7 @@ def unless_starved(late: Result, started_s: float = 0.0) -> Result:
 
 def starved(late: Result, load: machine_speed.Load) -> Result:
     """Return the result of a case that exceeded a time limit while others had the machine."""
-    message = f"starved: {load.sentence}; {late.message}"
+    message = f"starved: {late.message}; {load.sentence}"
     details = f"{message}\n\n{late.details}"
     return Result(Verdict.BROKEN, message, details, starved=load)
 

@@ -207,7 +207,7 @@ def verified(data: bytes) -> tuple[dict[str, Any], str]:
         public_key, value = (_unhexed(signature, name) for name in ("public_key", "value"))
         fresh = {"statement": stated, "signature": _signature(public_key, value)}
         if stated["kind"] != KIND or _bytes(fresh) != data:
-            raise ValueError("is not as the program wrote it")
+            raise ValueError("was changed after it was signed")
         Ed25519PublicKey.from_public_bytes(public_key).verify(value, _bytes(stated))
     except InvalidSignature:
         raise ValueError("the signature is not of this statement") from None

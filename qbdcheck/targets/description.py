@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ from qbdcheck.suggestions import suggestion
 from qbdcheck.targets import marked_yaml, scope
 from qbdcheck.targets.marked_yaml import KeyPath, Marked
 from qbdcheck.targets.placeholders import KNOWN, fill, names_in
-from qbdcheck.targets.profile_errors import key_text, nearest, sentence
+from qbdcheck.targets.profile_errors import key_text, nearest, sentence_of_union
 from qbdcheck.targets.profile_parts import (
     Action,
     Command,
@@ -263,17 +263,27 @@ def _first_error(file: Path, document: Marked, error: pydantic.ValidationError) 
     # A missing key may be a misspelt one, so unknown keys come first.
     unknown = [one for one in errors if one["type"] == "extra_forbidden"]
     first = (unknown or errors)[0]
-    path = tuple(part for part in first["loc"] if part not in _UNION_BRANCHES)
+    path = _key_path(first)
     where = f"{file}:{document.line(path)}: "
     if first["type"] == "extra_forbidden":
         hint = nearest(str(path[-1]), sorted(_keys_at(path[:-1])), "known keys")
         return f"{where}unknown key '{key_text(path)}'; {hint}"
     if first["type"] == "missing":
         return f"{where}key '{key_text(path)}' is missing; see docs/targets.md"
-    return f"{where}{key_text(path) + ': ' if path else ''}{sentence(first)}"
+    branches = [one for one in errors if _key_path(one) == path]
+    return f"{where}{key_text(path) + ': ' if path else ''}{sentence_of_union(branches)}"
 
 
-_UNION_BRANCHES = {"list[str]", "dict[str,str]", "[key]"}
+def _key_path(error: Mapping[str, Any]) -> KeyPath:
+    """Return the keys of an error, without the branches of a union that pydantic puts there."""
+    return tuple(
+        part
+        for part in error["loc"]
+        if part not in _UNION_BRANCHES and not str(part).startswith("literal[")
+    )
+
+
+_UNION_BRANCHES = {"list[str]", "dict[str,str]", "[key]", "bool"}
 _PARTS: dict[str, type[BaseModel]] = {
     "volume": Volume,
     "ready": Ready,
@@ -340,7 +350,8 @@ def _unknown_in_deviations(deviations: Sequence[Deviation], suites_dir: Path) ->
             hint = f"did you mean '{near}'?" if near else f"{COMMAND} -l lists the cases"
             yield (*place, "case"), f"unknown case '{deviation.case}'; {hint}"
         if anchors and deviation.finding not in anchors:
-            hint = nearest(deviation.finding, anchors, "docs/findings.md has")
+            near = suggestion(deviation.finding, anchors)
+            hint = f"did you mean '{near}'?" if near else "docs/findings.md has their names"
             yield (*place, "finding"), f"unknown finding '{deviation.finding}'; {hint}"
         for word in deviation.formats:
             if word not in IMAGE_FORMATS:

@@ -28,6 +28,7 @@ from qbdcheck.programs.blockdev import (
 from qbdcheck.programs.luks_clock import until_measured
 from qbdcheck.programs.process import run, tail
 from qbdcheck.programs.qemu_img import QemuImg
+from qbdcheck.programs.requests_sent import resized
 from qbdcheck.targets.advertised_sizes import usable_size
 from qbdcheck.targets.disk_io import judge
 from qbdcheck.targets.family import Family
@@ -386,6 +387,7 @@ class Disk:
             )
             if done.returncode != 0:
                 raise NotRun(f"QEMU cannot resize this {self.format} image: {tail(done.stderr)}")
+        resized(self.name, self.size, size)
         self.shadow.resize(size)
 
     def remove(self) -> None:

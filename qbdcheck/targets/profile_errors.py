@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from qbdcheck.suggestions import suggestion
@@ -23,6 +23,14 @@ _TYPES = {
 def key_text(path: KeyPath) -> str:
     """Return a key with the keys above it: ``volume.create``."""
     return ".".join(str(part) for part in path)
+
+
+def sentence_of_union(errors: Sequence[Mapping[str, Any]]) -> str:
+    """Return the errors of all branches of one key, such as a word or a truth value, as one."""
+    words = [one for one in errors if one["type"] == "literal_error"]
+    if words and any(one["type"].startswith("bool_") for one in errors):
+        return f"must be true, false or {words[0]['ctx']['expected']} (it is {words[0]['input']!r})"
+    return sentence(errors[0])
 
 
 def nearest(word: str, known: Iterable[str], introduction: str = "known") -> str:

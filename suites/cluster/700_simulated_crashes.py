@@ -16,6 +16,6 @@ def test(target, seed, log):
     must_be_simulated(target.description)
     found = hunt(range(seed, seed + 40), faults=FAULTS)
     log(found)
-    assert found.failing is None, f"{found}"
+    found.must_be_right()
     silent = [kind for kind in (*FAULTS, "lost", "torn", "election") if not found.happened[kind]]
     assert not silent, f"these faults never happened: {silent}"

@@ -16,7 +16,7 @@ def test(target, seed, log):
     must_be_simulated(target.description)
     found = hunt(range(seed, seed + 40), faults=FAULTS)
     log(found)
-    assert found.failing is None, f"{found}"
+    found.must_be_right()
     silent = [
         kind for kind in (*FAULTS, "dropped", "delayed", "doubled") if not found.happened[kind]
     ]

@@ -14,4 +14,4 @@ def test(target, seed, log):
     must_be_simulated(target.description)
     found = hunt(range(seed, seed + 60))
     log(found)
-    assert found.failing is None, f"{found}"
+    found.must_be_right()

@@ -21,4 +21,4 @@ def test(target, log):
         named = found.words & mutant.shows
         assert named, f"{mutant.name} is not named: {found.findings}"
         right = hunt([mutant.seed], "", mutant.faults, mutant.at_events)
-        assert right.failing is None, f"{mutant.name}: the right cluster fails: {right}"
+        right.must_be_right(f"{mutant.name}: the right cluster fails")

@@ -17,4 +17,4 @@ def test(target, seed, log):
     for name in controls:
         found = hunt(range(seed, seed + 20), name)
         log(name, found)
-        assert found.failing is None, f"{name}: {found}"
+        found.must_be_right(name)

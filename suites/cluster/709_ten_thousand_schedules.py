@@ -17,4 +17,4 @@ def test(target, seed, log):
     for at_events in (False, True):
         found = hunt(range(seed, seed + SCHEDULES), at_events=at_events)
         log(found)
-        assert found.failing is None, f"{found}"
+        found.must_be_right()

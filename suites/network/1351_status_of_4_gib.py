@@ -18,8 +18,8 @@ from qbdcheck.kit.block_status import (
     part,
     runs,
 )
-from qbdcheck.kit.nbd import CommandFlag, ReplyMode
-from qbdcheck.kit.nbd_requests import widened
+from qbdcheck.kit.nbd import Command, CommandFlag, ReplyMode
+from qbdcheck.kit.nbd_requests import describe, widened
 
 BASE = "base:allocation"
 GIB, KIB = 1 << 30, 1 << 10
@@ -61,21 +61,23 @@ def compare(client, start, length):
             what = f"{name} of {length} bytes at {start}, {client.mode.name}"
             expect_status(seen, part(maps[name], start, seen[-1][1]), what)
 
+    asked = describe(Command.BLOCK_STATUS, start, length)
     for flags in (0, CommandFlag.REQ_ONE):
         agree(
             lambda: in_one(client, start, length, flags),  # noqa: B023  # called in this round
-            lambda: judged(follow(client, start, start + length, step=GIB)),
+            lambda: judged(follow(client, start, start + length, step=GIB), f"{asked} in parts"),
             must_be_a_part,
         )
 
 
 def in_one(client, start, length, flags):
     answers = ask(client, start, length, flags).items()
-    return judged({name: joined(runs(start, start + length, each)) for name, each in answers})
+    maps = {name: joined(runs(start, start + length, each)) for name, each in answers}
+    return judged(maps, describe(Command.BLOCK_STATUS, start, length, flags))
 
 
-def judged(maps):
-    """Return maps that call no island zero."""
+def judged(maps, request):
+    """Return maps, the answer to a request, that call no island zero."""
     for at in ISLANDS if BASE in maps else ():
-        expect_data(maps[BASE], at, at + ISLAND)
+        expect_data(maps[BASE], at, at + ISLAND, request)
     return maps

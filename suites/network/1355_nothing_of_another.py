@@ -60,7 +60,10 @@ def test(new_disk, nbd_io, target, seed, not_run):
                 way(client, disk)
             found = record.seen.find(secret)
             seen = bytes(record.seen[max(found - 24, 0) : found + 12])
-            assert found < 0, f"{way.__name__}: another client's data at byte {found}: {seen}"
+            assert found < 0, (
+                f"{way.__name__.replace('_', ' ')}: from byte {found} on, the server sends what"
+                f" another client has written: {seen}"
+            )
 
 
 def handshake(client, disk):

@@ -10,8 +10,8 @@ virtio-full-ring-is-empty.
 
 import itertools
 
-from qbdcheck.kit import case, judge
-from qbdcheck.kit.virtio_blk import WANTED, Feature, connect, polled, wait_used
+from qbdcheck.kit import case
+from qbdcheck.kit.virtio_blk import WANTED, Feature, connect, judge, polled, wait_used
 from qbdcheck.kit.virtio_reads import Reads
 
 STARTS = (0, 65_530, 65_535, 32_767)

@@ -15,6 +15,7 @@ from qbdcheck.kit.virtio_blk import (
     Kind,
     connect,
     kick,
+    named,
     polled,
     serves,
 )
@@ -50,10 +51,13 @@ CHAINS = {
 )
 def test(disk):
     for name, descriptors in CHAINS.items():
-        send(disk, descriptors)
-        assert serves(disk), f"after a chain with {name}, a new front end is not served"
-    leap(disk)
-    assert serves(disk), "after an available index that leaps, a new front end is not served"
+        chain = f"a chain with {name}"
+        with named(chain):
+            send(disk, descriptors)
+            assert serves(disk), f"after {chain}, a new front end is not served"
+    with named("an available index that leaps"):
+        leap(disk)
+        assert serves(disk), "after an available index that leaps, a new front end is not served"
     disk.verify()
 
 

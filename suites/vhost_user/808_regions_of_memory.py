@@ -6,8 +6,8 @@ memory nodes may. Then the queue stops, the table of memory changes, and the que
 Guards: virtio-second-region-lost.
 """
 
-from qbdcheck.kit import case, judge
-from qbdcheck.kit.virtio_blk import Kind, SharedMemory, connect, longest_segment, send_one
+from qbdcheck.kit import case
+from qbdcheck.kit.virtio_blk import Kind, SharedMemory, connect, judge, longest_segment, send_one
 
 SIZE = 4 << 20
 LENGTH = 8192

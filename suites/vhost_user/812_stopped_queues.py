@@ -6,8 +6,8 @@ moves a guest to another host relies on this.
 Guards: virtio-base-not-returned, virtio-stop-does-not-wait.
 """
 
-from qbdcheck.kit import case, judge, pause
-from qbdcheck.kit.virtio_blk import WANTED, Feature, connect, polled, wait_used
+from qbdcheck.kit import case, pause
+from qbdcheck.kit.virtio_blk import WANTED, Feature, connect, judge, polled, wait_used
 from qbdcheck.kit.virtio_reads import Reads
 
 ROUNDS = 40

@@ -5,7 +5,7 @@ on. A write and a read use it, and it is removed again.
 Guards: virtio-region-offset-ignored.
 """
 
-from qbdcheck.kit import NotRun, case, judge
+from qbdcheck.kit import NotRun, case
 from qbdcheck.kit.virtio_blk import (
     GUEST_BASE,
     WANTED_PROTOCOL,
@@ -13,6 +13,7 @@ from qbdcheck.kit.virtio_blk import (
     ProtocolFeature,
     SharedMemory,
     connect,
+    judge,
     longest_segment,
     send_one,
 )

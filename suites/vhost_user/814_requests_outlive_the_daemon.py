@@ -9,12 +9,13 @@ Guards: virtio-inflight-forgotten, virtio-last-batch-done-again.
 
 import os
 
-from qbdcheck.kit import NotRun, case, judge, pause
+from qbdcheck.kit import NotRun, case, pause
 from qbdcheck.kit.virtio_blk import (
     ProtocolFeature,
     SharedMemory,
     connect,
     inflight_region,
+    judge,
     kick,
     wait_lost,
     wait_used,

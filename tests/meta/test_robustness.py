@@ -147,6 +147,14 @@ def test_a_missing_directory_is_refused(toy: Toy, name: str, value: str, message
     assert shell(toy, "", "-l", **{name: value}).code == 0
 
 
+def test_a_run_says_that_its_results_are_not_saved(toy: Toy) -> None:
+    toy.case("001_passes", "pass")
+    toy.environment["XDG_CACHE_HOME"] = "/proc/no/such"
+    done = shell(toy, "", "1")
+    assert done.code == 0
+    assert "results: not saved, /proc/no/such/qbdcheck/results cannot be written" in done.out
+
+
 def test_an_empty_shard_is_refused(toy: Toy) -> None:
     toy.case("001_passes", "pass")
     message = "check: nothing to run: shard 2/2 is empty: there are more shards than cases"
@@ -159,7 +167,8 @@ def test_a_missing_debugger_is_refused(toy: Toy, flag: str, program: str) -> Non
     toy.case("001_passes", "pass")
     programs = toy.directory / "bin"
     programs.mkdir()
-    message = f"check: {flag} needs the program {program}, which is not installed"
+    message = f"check: {flag} needs the program {program}, which is not installed: "
+    message += f"apt-get install {program}, or the same with dnf"
     for path in (*Path("/bin").iterdir(), *Path("/usr/bin").iterdir()):
         if path.name != program and not (programs / path.name).is_symlink():
             (programs / path.name).symlink_to(path)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mutants.cluster.catalogue import catalogue
 from oracles.damage import Damage
-from oracles.finding import Findings
+from oracles.finding import Finding, Findings
 from qbdcheck.errors import NotRun
 from qbdcheck.kit.cluster.schedule import (
     FAULTS,
@@ -19,6 +20,42 @@ from qbdcheck.kit.cluster.schedule import (
 )
 from qbdcheck.kit.cluster.simulation import Build, simulate
 from qbdcheck.targets.description import Description
+
+_TIME = re.compile(r"(\d+\.\d+) s")
+_FAULT = re.compile(r"(\d+\.\d+ s): (.* of (?:its )?(?:node|all nodes).* for \d.*)")
+_NAMED = 3
+"""Faults that a sentence names: the last ones before the read."""
+
+
+class ClusterWrong(AssertionError):  # noqa: N818  # the verdict on a cluster
+    """A simulated schedule shows that a cluster is wrong; ``findings`` say what."""
+
+    def __init__(self, found: Hunt, about: str = "") -> None:
+        super().__init__(f"{about}: {found}" if about else str(found))
+        self.findings = Findings(
+            (_among(one, found.trace) for one in found.findings), about=found.findings.about
+        )
+
+
+def _among(finding: Finding, trace: Sequence[str]) -> Finding:
+    """Return a finding whose requests stand among the faults and elections of the schedule."""
+    if not finding.evidence:
+        return finding
+    last_s = max(map(_second, finding.evidence))
+    before = [line for line in trace if _second(line) <= last_s]
+    faults = [_FAULT.sub(r"\2 (at \1)", line) for line in before if _FAULT.fullmatch(line)]
+    after = f"; before: {', '.join(faults[-_NAMED:])}" if faults else ""
+    return replace(
+        finding,
+        remark=f"{finding.remark}{after}",
+        evidence=tuple(sorted((*finding.evidence, *before), key=_second)),
+    )
+
+
+def _second(line: str) -> float:
+    """Return the time with which a line begins; 0 for one without, which is from before."""
+    found = _TIME.match(line)
+    return float(found[1]) if found else 0.0
 
 
 @dataclass
@@ -45,6 +82,15 @@ class Hunt:
     def words(self) -> set[str]:
         """Their words, as a mutant lists them."""
         return {damage.value for damage in self.damages}
+
+    def must_be_right(self, about: str = "") -> None:
+        """Check that no schedule failed.
+
+        :param about: which cluster it is, the beginning of the message.
+        :raise ClusterWrong: one did.
+        """
+        if self.failing is not None:
+            raise ClusterWrong(self, about)
 
     def __str__(self) -> str:
         if self.failing is None:

@@ -38,6 +38,10 @@ _FIRST_S = 1.5
 _DURATION_S = 4.0
 
 
+_IN_WORDS = {"cut": "power cut", "room": "power cut", "wipe": "loss of the store"}
+"""Faults whose names say too little to a reader."""
+
+
 class Step(NamedTuple):
     """One request of a client, or one fault.
 
@@ -67,8 +71,10 @@ class Step(NamedTuple):
         if self.after:
             when = f"{self.late:.3f} s after the first {self.after!r} from {self.at:.3f} s on: "
         if self.what in FAULTS:
-            place = "its node" if self.after else "node"
-            return f"{when}{self.what} of {place} {self.who} for {self.lasts:.2f} s"
+            place = f"{'its node' if self.after else 'node'} {self.who}"
+            place = "all nodes" if self.what == "room" else place
+            what = _IN_WORDS.get(self.what, self.what)
+            return f"{when}{what} of {place} for {self.lasts:.2f} s"
         return f"{when}client {self.who}: {self.what} {self.sector}+{self.length}"
 
 

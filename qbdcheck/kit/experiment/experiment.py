@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -43,6 +44,9 @@ _LENGTHS = 2
 _TRIALS = 36
 """Trials of other lengths and places of a step."""
 _NOT_PLAYED = (Damage.CHANGING, Damage.METADATA, Damage.FILE, Damage.SIZE, Damage.NOT_READY)
+_CALLS_DATA_ZERO = re.compile(r"\bzero\b")
+"""The only wrong block status that a script shows: its last step compares zeroes with the data."""
+_OTHER_STATUS = "a script of requests shows no other wrong block status than data called zero"
 _NO_REQUEST = Step("read", 0, 0)
 """A step that sends nothing."""
 _WITHOUT_STEPS = (
@@ -64,6 +68,8 @@ def candidates(
         return None, found
     finding = findings[telling(findings, 1)[0]]
     wanted = kind_of(finding)
+    if wanted is Damage.STATUS and not _is_shown(finding):
+        return wanted, found
     recorded = next((one for one in (finding, *findings) if one.record is not None), None)
     if wanted not in _NOT_PLAYED and recorded is not None and recorded.record is not None:
         place = [finding.place] if finding.place[1] else []
@@ -73,6 +79,11 @@ def candidates(
             record = record.then(read)
         found += scripts_of(record, place, with_status=asks)
     return wanted, found
+
+
+def _is_shown(finding: Finding) -> bool:
+    """Return whether a script can show a wrong block status."""
+    return "dirty" not in finding.text and _CALLS_DATA_ZERO.search(finding.text) is not None
 
 
 class Experiment:
@@ -330,8 +341,10 @@ def not_tried(findings: Sequence[Finding]) -> CaseExperiment:
         why = "the failure is not about the answer to a recorded request"
     elif kinds[0] in _NOT_PLAYED:
         why = f"a script of requests cannot show this kind of failure ({kinds[0].value})"
+    elif kinds[0] is Damage.STATUS and not _is_shown(findings[0]):
+        why = _OTHER_STATUS
     elif all(one.record is None for one in findings):
         why = "the requests before the failure were not recorded"
     else:
-        why = "the requests do not fit into a volume of 64 MiB"
+        why = "the requests do not fit into a volume of 64 MiB, or one is beyond its end"
     return CaseExperiment("", 0, "", NOT_TRIED, f"Not tried again: {why}.")

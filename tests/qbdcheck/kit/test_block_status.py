@@ -93,10 +93,13 @@ def test_a_wrong_map_is_shown_around_the_place() -> None:
     swapped = [(0, 90, 3), (90, 100, 0), (100, 200, 3), (200, 210, 0), (210, 220, 3)]
     expect_data(swapped, 90, 100)
     with pytest.raises(StatusWrong) as caught:
-        expect_data(swapped, 0, 10)
+        expect_data(swapped, 0, 10, "BLOCK_STATUS of 10 bytes at 0")
     (finding,) = caught.value.findings
     (line,) = finding.evidence
-    assert str(caught.value) == f"block status: data at [0, 10) is called zero\n    {line}"
+    assert str(caught.value) == (
+        "block status: 10 bytes at 0 are called zero, but have data, in the answer to"
+        f" BLOCK_STATUS of 10 bytes at 0\n    {line}"
+    )
     assert line == (
         "seen: [0, 90): 90 bytes flags 0x3 (hole, zero); [90, 100): 10 bytes flags 0x0 (data);"
         " [100, 200): 100 bytes flags 0x3 (hole, zero); ..."

@@ -33,6 +33,7 @@ from qbdcheck.kit.expectations import (
 from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.qemu_img import QemuImg
 from qbdcheck.programs.qemu_io import QemuIo
+from qbdcheck.programs.requests_sent import forget, resized
 from qbdcheck.targets.disk_io import WrongData
 
 STOPPED = JobEnd("Input/output error", ["failed"], [("write", "stop")])
@@ -130,3 +131,12 @@ def test_a_wrong_errno_and_a_wrong_size_are_findings() -> None:
         expect_bytes(1, 2, "disk")
     assert [one.damage for one in caught.value.findings] == [Damage.SIZE]
     expect_bytes(2, 2, "disk")
+    resized("disk", 1, 2)
+    resized("disk", 2, 4)
+    try:
+        with pytest.raises(WrongAnswer, match=r"got 1; disk had grown from 1 to 2 bytes$"):
+            expect_bytes(1, 2, "disk")
+        with pytest.raises(WrongAnswer, match=r"expected a size of 8 bytes, got 1$"):
+            expect_bytes(1, 8, "disk")
+    finally:
+        forget()

@@ -16,6 +16,7 @@ from oracles.damage import Content, Damage, Operation, What, error
 from oracles.finding import READ_WAS_WRONG, Finding
 from oracles.life import Moment
 from qbdcheck.files import ROOT
+from qbdcheck.machine_speed import Load
 from qbdcheck.report.causes import Contradiction, causes_of, suspects
 from qbdcheck.report.events import CaseEnded, RunEnded
 from qbdcheck.report.summary import cause_lines
@@ -52,6 +53,38 @@ def test_failures_with_the_same_words_are_named_by_them(runs: ModuleType) -> Non
     ]
     (cause,) = causes_of(cases)
     assert cause.title == "the same message: the list has 2 names, expected one more"
+
+
+def test_starved_cases_have_one_cause_that_says_nothing_about_the_target(
+    runs: ModuleType,
+) -> None:
+    load = Load(10.0, 5.0, 0.9, None, None, 0.0, 0.0, 9.0, 2, 0.5, False)
+    cases = [
+        replace(
+            fails(runs, number, message=f"starved: ...; {what} in time"),
+            verdict=Verdict.BROKEN,
+            starved=load,
+        )
+        for number, what in ((2, "0 of 4 requests"), (30, "no reply to a READ"))
+    ]
+    for some in (cases, cases[:1]):
+        (cause,) = causes_of(some)
+        assert cause.title == "the machine was starved, so nothing is known about the target"
+    first, last = causes_of([*cases, fails(runs, 5, wrong(Damage.TORN))])
+    assert (first.cases, last.cases) == (("005",), ("002", "030"))
+    assert suspects(cases) == frozenset()
+
+
+def test_data_of_an_unknown_kind_is_wrong_data(runs: ModuleType) -> None:
+    (cause,) = causes_of([fails(runs, 5, wrong(Damage.UNKNOWN))])
+    assert cause.title.startswith("wrong data of write requests")
+
+
+def test_kinds_of_damage_are_listed(runs: ModuleType) -> None:
+    kinds = Damage.ZEROED, Damage.STALE, Damage.UNKNOWN
+    (cause,) = causes_of([fails(runs, 5, *(wrong(kind) for kind in kinds))])
+    assert " or " in cause.title and cause.title.count(" or ") == 1
+    assert "wrong data" in cause.title and "unknown" not in cause.title
 
 
 def test_misdirected_data_explains_what_is_missing_elsewhere(runs: ModuleType) -> None:

@@ -129,7 +129,7 @@ def test_a_finding_has_its_sentence_map_bytes_and_row(tmp_path: Path, runs: Modu
 def test_a_sentence_alone_makes_no_table(tmp_path: Path, runs: ModuleType) -> None:
     lost = runs.ended(1, Verdict.FAIL, message="m", findings=(Finding(Damage.DIED, remark="gone"),))
     page = written(tmp_path / "run.html", [runs.STARTED, lost])
-    assert "died: a program ended by a signal" in page.text
+    assert "died: a program ended on its own, by a signal or with an error" in page.text
     assert not [one for _, one in page.seen if one.get("data-label") == "damage"]
     assert "svg" not in {tag for tag, _ in page.seen}
 
@@ -262,3 +262,12 @@ def test_the_title_shows_the_outcome(
 def test_a_path_that_cannot_be_written_is_reported_at_once(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="cannot write report"):
         Html(tmp_path / "no/run.html")
+
+
+def test_a_run_in_which_nothing_failed_but_something_is_broken_says_so(
+    tmp_path: Path, runs: ModuleType
+) -> None:
+    failed = next(one for one in runs.mixed_run() if getattr(one, "verdict", "") is Verdict.FAIL)
+    events = [one for one in runs.mixed_run() if one is not failed and one != failed]
+    page = written(tmp_path / "run.html", events)
+    assert "No case failed, 1 of 3 broken: nothing is known from it" in page.text

@@ -172,10 +172,10 @@ def test_a_power_cut_is_named_also_where_no_request_is_to_blame(runs: ModuleType
     last = (Operation(7, 2500, 700, "write", 3),)
     torn = Finding(Damage.TORN, 5 * SECTOR, SECTOR, seen=OLD, part=(192, 512), last_writes=last)
     assert verdict(runs, replace(torn, life=(PREFILL, CUT, WRITE, READ))).startswith(
-        "After write #7 of 700 bytes at offset 2500 sector 5 is torn"
+        "After write #7 of 700 bytes at offset 2500, sector 5 is torn"
     )
     assert verdict(runs, replace(torn, life=(PREFILL, WRITE, CUT, READ))).startswith(
-        "After write #7 of 700 bytes at offset 2500 and a power cut sector 5 is torn"
+        "After write #7 of 700 bytes at offset 2500 and a power cut, sector 5 is torn"
     )
 
 

@@ -154,6 +154,12 @@ def test_deviation_is_found_by_number_and_by_stem(file: Path) -> None:
             "waives.0: unknown policy 'discard-zero'; did you mean 'discard-old-or-zero'?",
         ),
         ("about: a test", "about: a test\nfresh: maybe", 3, "fresh: must be 'zero' or 'undefined'"),
+        (
+            "about: a test",
+            "about: a test\nvolatile: maybe",
+            3,
+            "volatile: must be true, false or 'connection' (it is 'maybe')",
+        ),
         ("about: a test", "about: a test\nvolatile: true", 1, "volatile: requires start:"),
     ],
 )

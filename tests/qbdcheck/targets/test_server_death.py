@@ -47,6 +47,18 @@ def test(disk, {fixture}):
         io.write(8192, 1536)
         io.write(65536, 512)
 '''
+RAW_CASE = '''
+"""This case checks that a server survives small writes, which it sends as raw requests."""
+from qbdcheck.kit import case
+from qbdcheck.kit.nbd import Command
+from qbdcheck.kit.nbd_requests import call_for_errno
+
+@case(groups="quick")
+def test(disk, {fixture}):
+    with {fixture}(disk) as client:
+        for offset, length in ((0, 512), (512, 512), (8192, 1536)):
+            call_for_errno(client, Command.WRITE, offset, length, payload=bytes(length))
+'''
 
 
 def run(place: Path, layer: str, fixture: str) -> dict[str, Any]:
@@ -54,7 +66,8 @@ def run(place: Path, layer: str, fixture: str) -> dict[str, Any]:
     suites = place / "suites" / "iotests"
     suites.mkdir(parents=True)
     (suites.parent / "groups.yaml").write_text("quick: all of them\n")
-    (suites / "001_survives.py").write_text(CASE.format(fixture=fixture).lstrip())
+    text = RAW_CASE if fixture == "nbd" else CASE
+    (suites / "001_survives.py").write_text(text.format(fixture=fixture).lstrip())
     (place / "dying.py").write_text(DYING.lstrip())
     profile = (ROOT / "targets" / "reference.yaml").read_text()
     profile = profile.replace("name: reference", "name: dying", 1)
@@ -110,6 +123,14 @@ def test_a_server_that_dies_of_a_request(
     assert "no reply" in died[0]["evidence"][2] or "error" in died[0]["evidence"][2]
     assert how in ended["causes"][0]["title"]
     assert ended["causes"][0]["example"].startswith(request_)
+
+
+def test_a_server_that_dies_of_a_raw_request(tmp_path: Path) -> None:
+    ended = run(tmp_path, "Abort", "nbd")
+    (died,) = [finding for finding in ended["findings"] if finding["damage"] == "died"]
+    assert died["request"] == "WRITE of 1536 bytes at offset 8192"
+    assert died["evidence"][0] == "request: WRITE of 512 bytes at offset 0: ok"
+    assert ended["causes"][0]["example"].startswith(died["request"])
 
 
 def test_the_request_that_a_server_died_of_is_the_first_without_success() -> None:

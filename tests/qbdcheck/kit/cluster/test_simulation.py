@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from oracles.damage import Damage
-from qbdcheck.kit.cluster.hunt import hunt, smallest
+from qbdcheck.kit.cluster.hunt import ClusterWrong, hunt, smallest
 from qbdcheck.kit.cluster.schedule import (
     EVENTS,
     FAULTS,
@@ -69,3 +71,18 @@ def test_a_mutant_is_found_and_its_schedule_shrunk() -> None:
 def test_nothing_to_shrink() -> None:
     with pytest.raises(ValueError, match="no schedule failed"):
         smallest(hunt([1]))
+
+
+def test_a_wrong_cluster_is_reported_with_the_faults_before() -> None:
+    with pytest.raises(ClusterWrong) as caught:
+        hunt(range(50), "drops-in-flight").must_be_right("this one")
+    finding = caught.value.findings[0]
+    assert finding.damage in {Damage.LOST, Damage.STALE}
+    assert re.search(
+        r"; before: .*[a-z]+ of (its )?(node \d|all nodes) for .* \(at \d", finding.remark
+    )
+    assert any("leads epoch" in line for line in finding.evidence)
+    times = [float(line.split(" s")[0]) for line in finding.evidence if line[0].isdigit()]
+    assert times == sorted(times)
+    assert str(caught.value).startswith("this one: ")
+    hunt([1]).must_be_right()

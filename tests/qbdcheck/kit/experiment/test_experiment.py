@@ -2,11 +2,20 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from blockio.layers import Below, Command, Layer, Reply, Request
 from oracles.damage import Damage
+from oracles.finding import Finding
 from oracles.model import Wrong
 from oracles.scripts import Script, Step
-from qbdcheck.kit.experiment.experiment import NOT_REPRODUCED, REPRODUCED, Experiment
+from qbdcheck.kit.experiment.experiment import (
+    NOT_REPRODUCED,
+    REPRODUCED,
+    Experiment,
+    candidates,
+    not_tried,
+)
 from qbdcheck.kit.experiment.outcomes import Played, kind_of
 from qbdcheck.kit.experiment.variants import of_requests
 from qbdcheck.kit.model.players import InProcess
@@ -158,3 +167,20 @@ def test_nothing_is_claimed_if_the_check_itself_fails() -> None:
     assert made.outcome == REPRODUCED
     assert not made.needed + made.indifferent
     assert "without any of the steps it fails too" in made.unclear[0]
+
+
+@pytest.mark.parametrize(
+    ("remark", "is_shown"),
+    [
+        ("block status: 512 bytes at 0 are called zero, but have data", True),
+        ("block status: 512 bytes at 0 have flags 0x3 (hole, zero), expected flags 0x0", True),
+        ("block status of [0, 512): a hole, after WRITE_ZEROES with NO_HOLE", False),
+        ("qbd:dirty after the writes: [0, 512) changed, but is clean", False),
+    ],
+)
+def test_a_script_shows_only_data_that_is_called_zero(remark: str, is_shown: bool) -> None:
+    finding = Finding(Damage.STATUS, 0, 512, remark=remark)
+    assert candidates([finding], None) == (Damage.STATUS, [])  # nothing was recorded
+    reason = "the requests before the failure were not recorded"
+    other = "a script of requests shows no other wrong block status than data called zero"
+    assert not_tried([finding]).sentence == f"Not tried again: {reason if is_shown else other}."
