@@ -87,7 +87,12 @@ GROWING_FORMATS = ("vmdk", "vhdx")
 _FIRST_WRITE = 64 << 10
 """Bytes: a whole grain of vmdk, which QEMU writes without a read."""
 _CANNOT_GROW = ("Invalid argument", "No space left on device")
-"""Errors of an image that allocates data behind the end of a volume that cannot grow."""
+"""Errors of an image that allocates data behind the end of a volume that cannot grow. In an image
+of another format they are errors of the target."""
+_TARGET_FAILED = (*_CANNOT_GROW, "Input/output error", "Connection reset by peer", "Broken pipe",
+                  "Transport endpoint is not connected", "Unexpected end-of-file")  # fmt: skip
+"""Ends of the message of a `qemu-img create` that could open the volume, and whose request to it
+failed. A format that QEMU cannot make on a target is refused with other words."""
 
 
 _IN_USE_S, _IN_USE_STEP_S = 5.0, 0.005
@@ -197,6 +202,7 @@ class Disk:
         """Put an empty image of the format on the volume.
 
         :raise NotRun: QEMU cannot make this format on this target; has QEMU's message.
+        :raise SetupError: the target failed a request.
         :raise CaseBroken: QEMU cannot measure the key derivation of LUKS on this machine.
         """
         is_read_only = self.backend.description.is_read_only
@@ -208,6 +214,8 @@ class Disk:
         if done.returncode != 0:
             # Leave out the path: it differs from case to case, and summaries group by reason.
             reported = tail(done.stderr).replace(filename, self.name)
+            if self.format not in GROWING_FORMATS and reported.endswith(_TARGET_FAILED):
+                raise SetupError(f"creation of a {self.format} image failed: {reported}")
             raise NotRun(f"QEMU cannot make {self.format} on this target: {reported}")
 
     def prefill(self) -> None:
@@ -274,9 +282,10 @@ class Disk:
             reported = tail(error.stdout + error.stderr) or (
                 silent if error.returncode else str(error)
             )
-            if self.format != "raw" and any(text in reported for text in _CANNOT_GROW):
+            if self.format in GROWING_FORMATS and any(text in reported for text in _CANNOT_GROW):
                 raise NotRun(
-                    f"QEMU cannot write {self.format} on this target: {reported}"
+                    f"QEMU cannot write {self.format} on this target, which cannot grow beyond its "
+                    f"size ({reported}); -t file can"
                 ) from None
             raise SetupError(f"prefill of volume {self.name} failed: {reported}") from None
         if done.stdout.strip():
