@@ -31,6 +31,14 @@ from qbdcheck.programs.qemu_img import QemuImg
 from qbdcheck.targets.advertised_sizes import usable_size
 from qbdcheck.targets.disk_io import judge
 from qbdcheck.targets.family import Family
+from qbdcheck.targets.image_formats import (
+    FIRST_WRITE,
+    FORMAT_OPTIONS,
+    SECRET,
+    SECRET_OBJECT,
+    cannot_grow,
+    is_failure_of_target,
+)
 from qbdcheck.targets.lifecycle import Backend
 from qbdcheck.targets.second_read import ReadAgain, SeenAgain, read_again
 from qbdcheck.targets.sibling_export import (
@@ -42,9 +50,6 @@ from qbdcheck.targets.sibling_export import (
 )
 from reference_backend.client import Client
 
-SECRET = "qbdcheck-secret"  # noqa: S105
-"""Id and content of the secret object that opens encrypted images."""
-SECRET_OBJECT = f"secret,id={SECRET},data={SECRET}"
 PREFILL_WHOLE_MAX = 64 << 20
 """Larger disks are prefilled only in their first and last `PREFILL_EDGE` bytes."""
 PREFILL_EDGE = 4 << 20
@@ -52,15 +57,6 @@ _PREFILL_STEP = 16 << 20
 _VERIFY_WHOLE_MAX = 256 << 20
 """Larger disks are read only where they were written or hold data. In bytes."""
 _VERIFY_STRAY_MAX = 256 << 20
-_FORMAT_SLACK = 16 << 20
-_LUKS_HEADER = 2068480
-"""Bytes, measured by `qemu-img measure -O luks` for the default cipher (aes-256, xts)."""
-FORMAT_OPTIONS = {
-    "vpc": "force_size=on",
-    "luks": f"key-secret={SECRET},iter-time=100",
-}
-"""Options of `qemu-img create` that a format needs: exact size, a key, few iterations."""
-
 _STEM_MAX = 200
 """Bytes of a name in a file name; file systems allow 255, and there are suffixes."""
 
@@ -71,28 +67,6 @@ def file_stem(name: str) -> str:
     if len(safe.encode()) <= _STEM_MAX:
         return safe
     return f"{safe[:32]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-
-
-def volume_size(image_format: str, size: int) -> int:
-    """Return the volume size that a full image of ``size`` bytes with a snapshot needs."""
-    if image_format == "raw":
-        return size
-    if image_format == "luks":  # the disk is the volume without the header
-        return size + _LUKS_HEADER
-    return 2 * size + _FORMAT_SLACK
-
-
-GROWING_FORMATS = ("vmdk", "vhdx")
-"""Formats whose empty image fits on any volume, but whose file must grow at the first write."""
-_FIRST_WRITE = 64 << 10
-"""Bytes: a whole grain of vmdk, which QEMU writes without a read."""
-_CANNOT_GROW = ("Invalid argument", "No space left on device")
-"""Errors of an image that allocates data behind the end of a volume that cannot grow. In an image
-of another format they are errors of the target."""
-_TARGET_FAILED = (*_CANNOT_GROW, "Input/output error", "Connection reset by peer", "Broken pipe",
-                  "Transport endpoint is not connected", "Unexpected end-of-file")  # fmt: skip
-"""Ends of the message of a `qemu-img create` that could open the volume, and whose request to it
-failed. A format that QEMU cannot make on a target is refused with other words."""
 
 
 _IN_USE_S, _IN_USE_STEP_S = 5.0, 0.005
@@ -214,7 +188,7 @@ class Disk:
         if done.returncode != 0:
             # Leave out the path: it differs from case to case, and summaries group by reason.
             reported = tail(done.stderr).replace(filename, self.name)
-            if self.format not in GROWING_FORMATS and reported.endswith(_TARGET_FAILED):
+            if is_failure_of_target(self.format, reported):
                 raise SetupError(f"creation of a {self.format} image failed: {reported}")
             raise NotRun(f"QEMU cannot make {self.format} on this target: {reported}")
 
@@ -255,7 +229,7 @@ class Disk:
         :raise NotRun: the write fails; has QEMU's message.
         """
         part_file = self._file("first")
-        length = min(self.size, _FIRST_WRITE)
+        length = min(self.size, FIRST_WRITE)
         part_file.write_bytes(bytes([1]) * length)
         self._write_part(part_file, 0, length)
         part_file.unlink()
@@ -282,7 +256,7 @@ class Disk:
             reported = tail(error.stdout + error.stderr) or (
                 silent if error.returncode else str(error)
             )
-            if self.format in GROWING_FORMATS and any(text in reported for text in _CANNOT_GROW):
+            if cannot_grow(self.format, reported):
                 raise NotRun(
                     f"QEMU cannot write {self.format} on this target, which cannot grow beyond its "
                     f"size ({reported}); -t file can"
