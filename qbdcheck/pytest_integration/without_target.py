@@ -65,8 +65,9 @@ class WithoutTarget:
         except (OSError, ProgramError, SetupError, ValueError, LookupError):
             return failed
         if again["verdict"] == "pass":
-            note = f"The case passes on plain files with the same QEMU: {self.description.name}"
-            return replace(failed, details=f"{failed.details}\n{note} is to blame.")
+            without = f"without {self.description.name}"
+            note = f"The case passes on plain files with the same QEMU, {without}."
+            return replace(failed, details=f"{failed.details}\n{note}")
         return self._judge(failed, again["message"]) if _is_the_same(failed, again) else failed
 
     def _judge(self, failed: Result, message: str) -> Result:
