@@ -177,13 +177,31 @@ def bare(release: str, tests: str) -> None:
         must(root, "pipx install ~/qbdcheck && ~/.local/bin/qbdcheck 1-20", USER)
 
 
-def other_qemu(cases: Sequence[str]) -> None:
-    """Run cases with the QEMU of Debian 13, in a clone there."""
+OTHER_QEMU: Sequence[Sequence[str]] = (
+    ("1-499", "1000-1499", "-g", "guest-quick"),
+    ("-t", "reference-vhost-user", "800-849"),
+    ("-t", "vhost-user", "800-849"),
+    ("-t", "qemu-nbd", "350-399", "1350-1399"),
+    ("-t", "file", "-vmdk", "-parallels", "-g", "quick"),
+)
+"""What runs with another QEMU, if no case is named: all cases that a version can change."""
+
+
+def other_qemu(runs: Sequence[Sequence[str]]) -> None:
+    """Run cases with the QEMU of Debian 13, in a clone there; all runs, also if one fails.
+
+    :raise SystemExit: a run failed; the exit status is 1.
+    """
     with system("trixie") as root:
         must(root, f"apt-get update -q && {readme_packages()} -q")
         must(root, "git clone --quiet /srv/qbdcheck.git qbdcheck")
         must(root, "cd qbdcheck && ./check --install --doctor")
-        must(root, f"cd qbdcheck && ./check -j2 {shlex.join(cases)}")
+        failed = [
+            run for run in runs if enter(root, f"cd qbdcheck && ./check -j2 {shlex.join(run)}")
+        ]
+        if failed:
+            print(f"FAILED: {'; '.join(map(shlex.join, failed))}", flush=True)
+            raise SystemExit(1)
 
 
 def container() -> None:
@@ -260,7 +278,7 @@ def main() -> int:
     one.add_argument("--tests", default="", help="arguments of --tests; by default none, as in CI")
     one.add_argument("--quick", action="store_true", help="the same as --tests='-e lint'")
     one = commands.add_parser("other-qemu")
-    one.add_argument("cases", nargs="*", default=["1-499", "-g", "guest-quick"])
+    one.add_argument("cases", nargs="*", help="arguments of ./check; by default OTHER_QEMU")
     commands.add_parser("container")
     one = commands.add_parser("run")
     one.add_argument("release", choices=RELEASES)
@@ -273,7 +291,8 @@ def main() -> int:
         elif options.command == "container":
             container()
         elif options.command == "other-qemu":
-            other_qemu([*options.cases, *rest])
+            given = [*options.cases, *rest]
+            other_qemu([given] if given else OTHER_QEMU)
         else:
             with system(options.release) as root:
                 must(root, f"apt-get update -q && {readme_packages()} -q")

@@ -36,13 +36,20 @@ def limited_space(directory: Path, limit: int) -> Iterator[None]:
     path = bytes(directory)
     size = f"size={limit}".encode()
     _must(libc.unshare(_CLONE_NEWNS))
-    _must(libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None))
+    # Not of "/": in a chroot that is often no mount point, and nothing can be changed there.
+    private = bytes(_mount_point(directory))
+    _must(libc.mount(b"none", private, None, _MS_REC | _MS_PRIVATE, None))
     _must(libc.mount(b"tmpfs", path, b"tmpfs", 0, size))
     os.chdir(directory)
     try:
         yield
     finally:
         _must(libc.mount(b"tmpfs", path, b"tmpfs", _MS_REMOUNT, f"size={limit + _MORE}".encode()))
+
+
+def _mount_point(directory: Path) -> Path:
+    """Return the mount that a directory is on; all below it belongs to it or has mounts there."""
+    return next(one for one in (directory, *directory.parents) if os.path.ismount(one))
 
 
 def _must(result: int) -> None:

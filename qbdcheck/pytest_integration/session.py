@@ -19,6 +19,7 @@ from qbdcheck.catalogue.case import CaseInfo
 from qbdcheck.catalogue.catalogue import list_cases, read_case
 from qbdcheck.catalogue.groups import load_groups
 from qbdcheck.catalogue.plan import Planned, allowed_reasons, excluded_reasons
+from qbdcheck.catalogue.qemu_bugs import bugs_of
 from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError, UsageError
 from qbdcheck.exit_code import ExitCode
 from qbdcheck.files import ROOT
@@ -37,7 +38,7 @@ from qbdcheck.report.causes import Contradiction
 from qbdcheck.report.events import CaseEnded
 from qbdcheck.report.host import machine_facts, run_environment
 from qbdcheck.report.reporter import Reporter, reporters_for
-from qbdcheck.runner.case_run import Result, Unit
+from qbdcheck.runner.case_run import Arbiter, Result, Unit
 from qbdcheck.runner.case_state import (
     EXECUTION,
     GUEST_OPTIONS,
@@ -188,7 +189,27 @@ def make_unit(
     limit_s = limit_of(case, config.stash[TARGET_OPTIONS], execution)
     if limit_s is not None:
         limit_s += own_start_s(description_of(config), case.spec.requires)
-    return Unit(case, image_format, execution.seed, limit_s, collect)
+    return Unit(
+        case, image_format, execution.seed, limit_s, collect, arbiter=_arbiter(case, config)
+    )
+
+
+def _arbiter(case: CaseInfo, config: pytest.Config) -> Arbiter | None:
+    """Return what finds out whether a failure is QEMU's fault, for a case that may find one."""
+    bugs = bugs_of(case.number)
+    if not bugs:
+        return None
+    from qbdcheck.pytest_integration.without_target import WithoutTarget
+
+    selection, execution = config.stash[SELECTION], config.stash[EXECUTION]
+    return WithoutTarget(
+        bugs,
+        description_of(config),
+        config.stash[TARGET_OPTIONS],
+        selection.suites_dir,
+        execution.golden_dir,
+        execution.cache_dir,
+    )
 
 
 def limit_of(case: CaseInfo, target: TargetOptions, execution: Execution) -> float | None:
@@ -360,7 +381,7 @@ class CheckSession:
             item.stash[experiment_case.TASK] = experiment_case.Task.of(failed)
             return item
 
-        return replace(unit, limit_s=EXPERIMENT_LIMIT_S, collect=collect)
+        return replace(unit, limit_s=EXPERIMENT_LIMIT_S, collect=collect, arbiter=None)
 
     def _unit_of(self, session: pytest.Session, planned: Planned) -> Unit:
         case, image_format = planned.case, planned.image_format

@@ -60,6 +60,8 @@ _ENDS: Sequence[tuple[str, re.Pattern[str]]] = (
 )
 _TEST_FAILED = re.compile(r"^(?:ext[234] |xfs )?[\w.#-]+: (?:fail|broken|timed out): ")
 """The message of a case whose test in a guest failed; the rest of it is that test's own output."""
+_BLAMED = re.compile(r"QEMU [\d.]+ is to blame, not the target")
+"""Begins the message of a case that fails without the target, too (`without_target`)."""
 _SIZES = ((SECTOR, "at most 512 bytes"), (4096, "at most 4 KiB"), (1 << 16, "at most 64 KiB"),
           (1 << 20, "at most 1 MiB"))  # fmt: skip
 _STATES = {
@@ -107,6 +109,8 @@ def symptoms_of(
     groups: Iterable[str] = (),
 ) -> Symptoms:
     """Return the symptoms of a failure, from the fields of its ``case_ended`` event."""
+    if blamed := _BLAMED.match(message):
+        return Symptoms(end=blamed[0], shape=blamed[0])
     main = main_finding(findings)
     text = f"{message}\n{cause_of(message, details, findings)}"
     first = [main] if main else []

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
 
@@ -40,6 +41,8 @@ class Unit:
     repetition: int = 0
     is_second_try: bool = False
     """Whether it runs alone, because the machine was starved at its first try."""
+    arbiter: Arbiter | None = None
+    """Finds out whether a failure is the fault of QEMU; None if only the target can be to blame."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -57,6 +60,17 @@ class Unit:
         repeated = f".{self.repetition + 1}" if self.repetition else ""
         repeated += ".again" * self.is_second_try
         return f"{self.case.case_id}.{self.image_format}{repeated}"
+
+
+class Arbiter(Protocol):
+    """Decides which program a failed case accuses."""
+
+    def __call__(self, unit: Unit, failed: Result, scratch: Path, left_s: float) -> Result:
+        """Return the result that counts.
+
+        :param scratch: directory of the case. :param left_s: seconds of work that the case has
+            left.
+        """
 
 
 def progress_line(one: TestEnded) -> bytes:

@@ -134,6 +134,7 @@ def run_unit(
     item.stash[TEST_ENDED] = test_ended
     machine_speed.THIS.start_anew()
     clock.begin_case()
+    started_work_s = machine_speed.work_s()
     phases = ("setup", "call")
     result = Result(Verdict.PASS)
     for when in phases:
@@ -157,6 +158,10 @@ def run_unit(
     )
     if result.verdict is Verdict.PASS:
         return replace(result, partly_not_run=tuple(parts))
+    if result.verdict.is_bad and unit.arbiter is not None:
+        limit_s = float("inf") if unit.limit_s is None else unit.limit_s
+        left_s = limit_s - (machine_speed.work_s() - started_work_s)
+        return unit.arbiter(unit, result, scratch, left_s)
     return result
 
 

@@ -32,6 +32,14 @@ from qbdcheck.programs.requests_sent import resized
 from qbdcheck.targets.advertised_sizes import usable_size
 from qbdcheck.targets.disk_io import judge
 from qbdcheck.targets.family import Family
+from qbdcheck.targets.image_formats import (
+    FIRST_WRITE,
+    FORMAT_OPTIONS,
+    SECRET,
+    SECRET_OBJECT,
+    cannot_grow,
+    is_failure_of_target,
+)
 from qbdcheck.targets.lifecycle import Backend
 from qbdcheck.targets.second_read import ReadAgain, SeenAgain, read_again
 from qbdcheck.targets.sibling_export import (
@@ -43,9 +51,6 @@ from qbdcheck.targets.sibling_export import (
 )
 from reference_backend.client import Client
 
-SECRET = "qbdcheck-secret"  # noqa: S105
-"""Id and content of the secret object that opens encrypted images."""
-SECRET_OBJECT = f"secret,id={SECRET},data={SECRET}"
 PREFILL_WHOLE_MAX = 64 << 20
 """Larger disks are prefilled only in their first and last `PREFILL_EDGE` bytes."""
 PREFILL_EDGE = 4 << 20
@@ -53,15 +58,6 @@ _PREFILL_STEP = 16 << 20
 _VERIFY_WHOLE_MAX = 256 << 20
 """Larger disks are read only where they were written or hold data. In bytes."""
 _VERIFY_STRAY_MAX = 256 << 20
-_FORMAT_SLACK = 16 << 20
-_LUKS_HEADER = 2068480
-"""Bytes, measured by `qemu-img measure -O luks` for the default cipher (aes-256, xts)."""
-FORMAT_OPTIONS = {
-    "vpc": "force_size=on",
-    "luks": f"key-secret={SECRET},iter-time=100",
-}
-"""Options of `qemu-img create` that a format needs: exact size, a key, few iterations."""
-
 _STEM_MAX = 200
 """Bytes of a name in a file name; file systems allow 255, and there are suffixes."""
 
@@ -72,23 +68,6 @@ def file_stem(name: str) -> str:
     if len(safe.encode()) <= _STEM_MAX:
         return safe
     return f"{safe[:32]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-
-
-def volume_size(image_format: str, size: int) -> int:
-    """Return the volume size that a full image of ``size`` bytes with a snapshot needs."""
-    if image_format == "raw":
-        return size
-    if image_format == "luks":  # the disk is the volume without the header
-        return size + _LUKS_HEADER
-    return 2 * size + _FORMAT_SLACK
-
-
-GROWING_FORMATS = ("vmdk", "vhdx")
-"""Formats whose empty image fits on any volume, but whose file must grow at the first write."""
-_FIRST_WRITE = 64 << 10
-"""Bytes: a whole grain of vmdk, which QEMU writes without a read."""
-_CANNOT_GROW = ("Invalid argument", "No space left on device")
-"""Errors of an image that allocates data behind the end of a volume that cannot grow."""
 
 
 _IN_USE_S, _IN_USE_STEP_S = 5.0, 0.005
@@ -198,6 +177,7 @@ class Disk:
         """Put an empty image of the format on the volume.
 
         :raise NotRun: QEMU cannot make this format on this target; has QEMU's message.
+        :raise SetupError: the target failed a request.
         :raise CaseBroken: QEMU cannot measure the key derivation of LUKS on this machine.
         """
         is_read_only = self.backend.description.is_read_only
@@ -209,6 +189,8 @@ class Disk:
         if done.returncode != 0:
             # Leave out the path: it differs from case to case, and summaries group by reason.
             reported = tail(done.stderr).replace(filename, self.name)
+            if is_failure_of_target(self.format, reported):
+                raise SetupError(f"creation of a {self.format} image failed: {reported}")
             raise NotRun(f"QEMU cannot make {self.format} on this target: {reported}")
 
     def prefill(self) -> None:
@@ -248,7 +230,7 @@ class Disk:
         :raise NotRun: the write fails; has QEMU's message.
         """
         part_file = self._file("first")
-        length = min(self.size, _FIRST_WRITE)
+        length = min(self.size, FIRST_WRITE)
         part_file.write_bytes(bytes([1]) * length)
         self._write_part(part_file, 0, length)
         part_file.unlink()
@@ -275,9 +257,10 @@ class Disk:
             reported = tail(error.stdout + error.stderr) or (
                 silent if error.returncode else str(error)
             )
-            if self.format != "raw" and any(text in reported for text in _CANNOT_GROW):
+            if cannot_grow(self.format, reported):
                 raise NotRun(
-                    f"QEMU cannot write {self.format} on this target: {reported}"
+                    f"QEMU cannot write {self.format} on this target, which cannot grow beyond its "
+                    f"size ({reported}); -t file can"
                 ) from None
             raise SetupError(f"prefill of volume {self.name} failed: {reported}") from None
         if done.stdout.strip():

@@ -23,18 +23,12 @@ from qbdcheck.programs.qemu_version import Version, qemu_version
 from qbdcheck.programs.storage_daemon import StorageDaemon
 from qbdcheck.targets.advertised_sizes import sizes_of, usable_size
 from qbdcheck.targets.description import Description
-from qbdcheck.targets.disk import (
-    GROWING_FORMATS,
-    PREFILL_WHOLE_MAX,
-    SECRET_OBJECT,
-    Disk,
-    file_stem,
-    volume_size,
-)
+from qbdcheck.targets.disk import PREFILL_WHOLE_MAX, Disk, file_stem
 from qbdcheck.targets.disk_io import DiskIo
 from qbdcheck.targets.driver_exports import DriverExports
 from qbdcheck.targets.few_clients import Turns, most_clients
 from qbdcheck.targets.fresh_contents import adopt_fresh
+from qbdcheck.targets.image_formats import GROWING_FORMATS, SECRET_OBJECT, volume_size
 from qbdcheck.targets.lifecycle import COMMAND_S, Backend
 from qbdcheck.targets.run_server import ENDS_SERVER, RunServer, RunVolume, shared
 from qbdcheck.targets.second_read import ReadAgain, SeenAgain, read_again

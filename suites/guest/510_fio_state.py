@@ -12,6 +12,8 @@ OPTIONS = (
     "--name=cut --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=16"
     " --rw=randwrite --verify=crc32c --aux-path=/tmp/state"
 )
+WRITES = 300
+"""Writes that end before fio is interrupted; with a limit of time a slow guest writes too few."""
 
 
 @case(
@@ -26,8 +28,10 @@ def test(new_disk, guest, fio, log):
     system.run("mkdir /tmp/state")
     system.write_file("/tmp/trigger", "#!/bin/sh\ntouch /tmp/triggered\nsleep 60\n")
     system.run("chmod +x /tmp/trigger")
-    options = "--do_verify=0 --rate_iops=1500 --trigger-timeout=1 --trigger=/tmp/trigger"
+    options = "--do_verify=0 --rate_iops=1500 --trigger-file=/tmp/now --trigger=/tmp/trigger"
     load = fio(system).begin(*OPTIONS.split(), *options.split())
+    system.wait_writes(system.disks[0], WRITES)
+    system.run("touch /tmp/now")
     system.run("until [ -e /tmp/triggered ]; do sleep 0.05; done")
     assert load.is_running, "fio ended before the cut"
     names = system.run("ls /tmp/state").split()

@@ -12,6 +12,8 @@ OPTIONS = (
     "--name=cut --ioengine=libaio --direct=1 --bs=4k --iodepth=16 --rw=randwrite --verify=crc32c"
     " --aux-path=/tmp/state"
 )
+WRITES = 300
+"""Writes that end before fio is interrupted; with a limit of time a slow guest writes too few."""
 
 
 @case(
@@ -29,8 +31,10 @@ def test(new_disk, guest, fio, log):
         system.run("chmod +x /tmp/trigger")
         where = f"--filename={system.disks[0].path}"
         seed = f"--randseed={7 + hard}"
-        options = "--do_verify=0 --rate_iops=1500 --trigger-timeout=1 --trigger=/tmp/trigger"
+        options = "--do_verify=0 --rate_iops=1500 --trigger-file=/tmp/now --trigger=/tmp/trigger"
         load = fio(system).begin(*OPTIONS.split(), where, seed, *options.split())
+        system.wait_writes(system.disks[0], WRITES)
+        system.run("touch /tmp/now")
         system.run("until [ -e /tmp/triggered ]; do sleep 0.05; done")
         assert load.is_running, "fio ended before the reboot"
         (name,) = system.run("ls /tmp/state").split()

@@ -17,6 +17,7 @@ from qbdcheck.bootstrap.system_packages import PROGRAMS, setup_command
 from qbdcheck.catalogue.case import CaseInfo
 from qbdcheck.catalogue.catalogue import list_cases
 from qbdcheck.catalogue.groups import QUICK
+from qbdcheck.catalogue.qemu_bugs import QEMU_BUGS, WHERE
 from qbdcheck.commands.doctor.cost import cases_by_program, number_ranges
 from qbdcheck.commands.doctor.page import Sheet, Styled, show
 from qbdcheck.exit_code import ExitCode
@@ -83,7 +84,7 @@ def print_findings(findings: Findings, stream: TextIO) -> None:
 
 def closing_lines(findings: Findings) -> list[Styled]:
     """Return the cases that cannot run, how to fix that, and whether the quick group can run."""
-    lines = [_verified_line(findings.programs)]
+    lines = [_verified_line(findings.programs), *_known_bugs(findings.programs)]
     if lost := findings.lost():
         numbers = number_ranges(one.number for one in lost)
         lines.append(Styled(f"Not run here: {len(lost)} of {findings.case_count} cases: {numbers}"))
@@ -113,10 +114,26 @@ def _verified_line(programs: Sequence[Installed]) -> Styled:
     """Return the line that names the verified versions of QEMU, and whether this is one."""
     listed = ", ".join(f"{version} ({system})" for version, system in VERIFIED_QEMU.items())
     line = f"This release was verified with QEMU {listed}"
-    found = next((each.version for each in programs if each.name == "qemu-img"), "")
+    found = _qemu(programs)
     if not found or is_verified(found):
         return Styled(line)
     return Styled(f"{line}; not with {found}, which is installed", "yellow")
+
+
+def _qemu(programs: Sequence[Installed]) -> str:
+    """Return the version of QEMU that is installed; "" for none."""
+    return next((each.version for each in programs if each.name == "qemu-img"), "")
+
+
+def _known_bugs(programs: Sequence[Installed]) -> list[Styled]:
+    """Return the line that names the cases which find bugs that this QEMU may have, if any."""
+    found = _qemu(programs)
+    bugs = [bug for bug in QEMU_BUGS if found and bug.is_in(found)]
+    if not bugs:
+        return []
+    cases = number_ranges(sorted({bug.case for bug in bugs}))
+    line = f"QEMU {found} may have bugs that these cases find, which later releases fixed: {cases}"
+    return [Styled(f"{line} ({WHERE})", "yellow")]
 
 
 def _program_table(findings: Findings) -> Sheet:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from oracles.life import KILLED
 from oracles.shadow import Shadow
 from oracles.stamps import Identity
-from qbdcheck.errors import NotRun
+from qbdcheck.errors import NotRun, SetupError
+from qbdcheck.files import ROOT
 from qbdcheck.programs.qemu_io import IoFailed
 from qbdcheck.targets.disk import file_stem
 from qbdcheck.targets.disk_io import WrongData, judge
@@ -169,6 +172,24 @@ def test_format_that_must_grow_its_file_is_not_run_with_qemus_message(
     ) as caught:
         session.new_disk("4M", prefill=prefill)
     assert str(session.scratch) not in str(caught.value)
+
+
+@pytest.mark.parametrize("image_format", ["qcow2", "parallels", "luks"])
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC", "EINVAL"])
+@pytest.mark.parametrize("place", ["0-511", "65536-16777215"])
+def test_a_target_that_fails_requests_of_an_image_is_no_reason_to_leave_a_case_out(
+    open_target: Opener, scratch: Path, image_format: str, error: str, place: str
+) -> None:
+    rules = scratch / "rules.yaml"
+    rules.write_text(
+        f"rules:\n  - {{event: write_aio, iotype: write, errno: {error}, offset: {place}}}\n"
+    )
+    text = (ROOT / "targets" / "reference.yaml").read_text()
+    text = text.replace("{python} -S", "{python}").replace(
+        "{options}\n", f"{{options}} --rules {rules}\n"
+    )
+    with pytest.raises(SetupError, match=r"image failed|prefill of volume disk failed"):
+        open_target(text, image_format).new_disk("1M")
 
 
 @pytest.mark.parametrize("image_format", ["vmdk", "vhdx"])

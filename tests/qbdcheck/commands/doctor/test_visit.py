@@ -68,6 +68,20 @@ def test_the_verified_versions_of_qemu_are_named(version: str, end: str) -> None
     assert line.endswith(end)
 
 
+@pytest.mark.parametrize(
+    ("version", "cases"),
+    [("7.2.1", "125 174 1110-1112 1302 1392 1394"), ("7.2.14", "174 1111"),
+     ("7.2.22", ""), ("10.0.13", ""), ("", "")],
+)  # fmt: skip
+def test_the_cases_that_find_bugs_of_the_installed_qemu_are_named(version: str, cases: str) -> None:
+    programs = [Installed("qemu-img", "/usr/bin/qemu-img", version, "")]
+    found = closing_lines(Findings(programs, {}, [], [], case_count=1))
+    lines = [line.text for line in found if "may have bugs" in line.text]
+    assert [line.partition("fixed: ")[2].partition(" (")[0] for line in lines] == (
+        [cases] if cases else []
+    )
+
+
 def test_a_missing_program_costs_its_cases_and_has_one_mend(
     suites: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
