@@ -247,3 +247,55 @@ class PressureFuaVolatile(VolumeMutant):
         """Nothing is dirty."""
         real(seed)
         self.put(volume, 0)
+
+
+class LateObjectUndoesZeroes(VolumeMutant):
+    """A new object enters the map when it has been written, also if it was zeroed meanwhile."""
+
+    id = "late-object-undoes-zeroes"
+    shows = ("missing zeroes", "lost write", "changing")
+    source = "class known from caches over objects (ceph PR 44103, JuiceFS PR 4748)"
+    breaks = "zeroes of 4 MiB in the 4 ms in which a first write to them is written back are undone"
+    OBJECT, LINES, EACH_S = 4 * MIB, 48, 0.004
+
+    def fresh(self) -> tuple[set[int], dict[int, Span], set[int], dict[int, tuple[float, Span]]]:
+        """Start clean: objects in the map, new ones, dirty lines, ends of first write-backs."""
+        return set(), {}, set(), {}
+
+    def on_write(
+        self, real: Real, volume: Volume, offset: int, data: Any, fua: bool = False
+    ) -> None:
+        """Note a dirty line; many of them begin a write-back, one object after the other."""
+        mapped, new, lines, ends = self.of(volume)
+        real(offset, data, fua)
+        if not fits(volume, offset, len(data), self.OBJECT):
+            return
+        last = offset + len(data) - 1
+        number = offset // self.OBJECT
+        if number not in mapped and last // self.OBJECT == number:
+            new.setdefault(number, (offset, bytes(data)))
+        lines.update(range(offset // _UNIT, last // _UNIT + 1))
+        if len(lines) < self.LINES:
+            return
+        now_s = time.monotonic()
+        ends.clear()
+        for count, one in enumerate(sorted(new)):
+            ends[one] = (now_s + (count + 1) * self.EACH_S, new[one])
+        mapped.update(new)
+        new.clear()
+        lines.clear()
+
+    def on_zeroes(  # noqa: PLR0917  # as in the base
+        self, real: Real, volume: Volume, offset: int, length: int, is_discard: bool, fua: bool
+    ) -> None:
+        """Drop the objects, and let the one that is being written back return."""
+        mapped, new, _lines, ends = self.of(volume)
+        now_s = time.monotonic()
+        real()
+        for number in range(-(-offset // self.OBJECT), (offset + length) // self.OBJECT):
+            new.pop(number, None)
+            end_s, (at, old) = ends.pop(number, (0.0, (0, b"")))
+            if 0 < end_s - now_s <= self.EACH_S and self.strikes():
+                volume.store.write(at, old)
+            else:
+                mapped.discard(number)

@@ -196,8 +196,7 @@ def make_unit(
 
 def _arbiter(case: CaseInfo, config: pytest.Config) -> Arbiter | None:
     """Return what finds out whether a failure is QEMU's fault, for a case that may find one."""
-    bugs = bugs_of(case.number)
-    if not bugs:
+    if not (bugs := bugs_of(case.number)):
         return None
     from qbdcheck.pytest_integration.without_target import WithoutTarget
 

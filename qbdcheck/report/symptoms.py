@@ -43,6 +43,8 @@ _COMMANDS: Sequence[tuple[str, re.Pattern[str]]] = (
     (READ, re.compile(r"\b(?:aio_)?read\b", re.IGNORECASE)),
 )
 """Commands with what names them in a message, the most specific first."""
+_NAMED = re.compile(r"\b(connection to) \S+")
+"""A volume of any name, such as `grown`, which is no command."""
 _FLAGS = re.compile(r"\b(FUA|NO_HOLE|FAST_ZERO|DF|REQ_ONE)\b")
 _SIGNAL = re.compile(r"([\w./-]+)[^.;:]*?\b(?:was killed by|died (?:by|of)) (SIG[A-Z0-9]+)")
 _ERRNOS = {os.strerror(number): name for number, name in numbers.errorcode.items()}
@@ -145,7 +147,7 @@ def of_event(event: Mapping[str, object], findings: Sequence[Finding]) -> Sympto
 
 def command_of(text: str) -> str:
     """Return the command that a text names; "" without one."""
-    return _first(_COMMANDS, text)
+    return _first(_COMMANDS, _NAMED.sub(r"\1", text))
 
 
 def is_contradicted(trait: tuple[str, str], findings: Sequence[Finding]) -> bool:
@@ -205,7 +207,7 @@ def _request(main: Finding | None, text: str) -> tuple[str, tuple[str, ...]]:
     elif main is not None and main.request:
         texts = iter((main.request, text))
     for one in texts:
-        if command := _first(_COMMANDS, one):
+        if command := command_of(one):
             return command, tuple(dict.fromkeys(_FLAGS.findall(one)))
     return "", ()
 

@@ -278,7 +278,7 @@ class Backend(WithListeners):
         self.announce(orderly=False)
         self._do(action, "crash", seed=seed)
         self._report_end("crash", seed)
-        if self._server is not None and not self._server.is_running:
+        if (server := self._server) and not readiness.survives(server, action, self._opens):
             self._close_control()
             self._forget_server()
             self.state = State.CRASHED

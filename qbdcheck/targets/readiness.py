@@ -19,7 +19,7 @@ from qbdcheck.errors import NotReadyError, ProgramError, SetupError
 from qbdcheck.machine_speed import Limit, elapsed_limit_s
 from qbdcheck.programs.daemon import Daemon
 from qbdcheck.programs.process import Process, describe_exit, run, tail
-from qbdcheck.targets.profile_parts import Ready, check_port
+from qbdcheck.targets.profile_parts import Action, Ready, check_port
 from qbdcheck.targets.server_death import reason_in
 from reference_backend.client import Client, parse_uri
 from reference_backend.nbd.constants import HandshakeFlag, OptionReply
@@ -30,6 +30,8 @@ _LATENESS, _MOST_STEP_S = 0.06, 0.1
 """A wait lasts at most this share longer than needed, and at most so many seconds."""
 PORT_GRACE_S = 0.1
 """Seconds that a server may keep running after it lost its port to another program."""
+CRASH_GRACE_S = 2.0
+"""Seconds that a server may take to end after its power cut, while it does not answer."""
 ATTEMPT_S = 1.0
 """Seconds that one check may take, at least."""
 HANDSHAKE_ERRORS = (OSError, EOFError, NbdProtocolError, OptionRefused)
@@ -103,6 +105,25 @@ def wait_ready(
     # Another program may own the port and have accepted. Then our server ends soon.
     if server.has_ended_within(PORT_GRACE_S if ready.port is not None else 0):
         raise NotReadyError(_died(target, server))
+
+
+def survives(server: Process | Daemon, cut: Action, opens: Callable[[], Check]) -> bool:
+    """Return whether a server still runs after the action that cut its power.
+
+    A command that kills the server can return before the server is gone, so a server that runs is
+    asked. One that was asked over its control socket has answered already.
+
+    :param opens: returns the check that its volume can be opened.
+    """
+    limit = Limit(CRASH_GRACE_S)
+    while server.is_running and cut.control is None and not limit.is_over:
+        try:
+            opens()(ATTEMPT_S)
+        except (NotReadyYet, ProgramError, *HANDSHAKE_ERRORS):
+            pause(STEP_S)
+        else:
+            break
+    return server.is_running
 
 
 def _died(target: str, server: Process | Daemon) -> str:

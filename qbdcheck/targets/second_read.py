@@ -13,12 +13,14 @@ from dataclasses import replace
 import numpy as np
 
 from blockio.extents import STATE_HOLE
+from blockio.layers import Command, CommandFlag
 from oracles.damage import Confidence, Damage
 from oracles.finding import READ_WAS_WRONG, Finding, Findings
 from oracles.shadow import MISSED, Shadow
 from oracles.stamps import SECTOR, Data, as_array
 from qbdcheck.errors import QbdcheckError
 from reference_backend.client import Client
+from reference_backend.nbd.constants import TransmissionFlag
 from reference_backend.nbd.errors import NbdError, NbdProtocolError, OptionRefused, ReplyHasGaps
 
 SeenAgain = tuple[Data, tuple[tuple[int, int, bool], ...]]
@@ -39,16 +41,33 @@ _UNIT = 64 << 10
 _STILL = "the same damage, so the stored data is wrong"
 _FAILS = (QbdcheckError, NbdError, NbdProtocolError, OptionRefused, OSError, EOFError)
 _CONTEXT = "base:allocation"
+_HOLES = 1024
+"""Units of 64 KiB in the holes of a reply that are read again with DF."""
 _EXTENTS = 200
 """Extents of the block status that a finding has."""
+
+
+class SentAsHole(Exception):  # noqa: N818  # what a server does, not a mishap
+    """A reply has holes where a read with DF, which is one piece, returns data.
+
+    :ivar data: the bytes of the range, with those of the reads with DF.
+    """
+
+    def __init__(self, data: Data) -> None:
+        super().__init__("sent as a hole")
+        self.data = data
 
 
 def read_again(client: Client, offset: int, length: int) -> SeenAgain:
     """Return the bytes of a range and its first extents: offset, length, whether it is a hole.
 
     :param client: a new connection; without the context base:allocation there are no extents.
+    :raise SentAsHole: a hole of the reply has data.
     """
-    data = np.frombuffer(client.read(offset, length), dtype=np.uint8)
+    reply = client.call(Command.READ, offset, length) if length <= client.longest else None
+    data = np.frombuffer(client.read(offset, length) if reply is None else reply.data, np.uint8)
+    if reply is not None and client.flags & TransmissionFlag.SEND_DF:
+        _check_holes(client, data, offset, [one[:2] for one in reply.chunks if one[2]])
     found: list[tuple[int, int, bool]] = []
     at, end = offset, offset + length
     while _CONTEXT in client.contexts.values() and at < end and len(found) < _EXTENTS:
@@ -60,6 +79,24 @@ def read_again(client: Client, offset: int, length: int) -> SeenAgain:
         if not extents:
             break
     return data, tuple(found[:_EXTENTS])
+
+
+def _check_holes(client: Client, data: Data, offset: int, holes: Sequence[tuple[int, int]]) -> None:
+    """Read the holes of a reply again with DF, in units of 64 KiB.
+
+    :raise SentAsHole: one of them has data.
+    """
+    units = [
+        (at, min(_UNIT - at % _UNIT, start + count - at))
+        for start, count in holes
+        for at in (start, *range((start // _UNIT + 1) * _UNIT, start + count, _UNIT))
+    ]
+    whole = as_array(data).copy()
+    for at, count in units[:_HOLES]:
+        piece = client.read(at, count, CommandFlag.DF)
+        whole[at - offset : at - offset + count] = np.frombuffer(piece, np.uint8)
+    if not np.array_equal(whole, data):
+        raise SentAsHole(whole)
 
 
 def looked_again(
@@ -78,6 +115,13 @@ def looked_again(
             data, allocation = again(start, end - start)
         except ReplyHasGaps as error:
             return _with_gaps(found, error)
+        except SentAsHole as error:
+            seen = error.data[finding.offset - start :][: finding.length]
+            if shadow.check(finding.offset, seen):
+                continue
+            says = f"sent as a hole; a read with DF: the data is right, {READ_WAS_WRONG}"
+            found[place] = _with(finding, f"read again over a new connection: {says}")
+            continue
         except _FAILS as error:
             found[place] = _with(finding, f"read again: {(str(error).splitlines() or [''])[0]}")
             return found
@@ -117,7 +161,7 @@ def _searched_far(shadow: Shadow, found: Findings, again: ReadAgain) -> None:
             continue
         try:
             data, _ = again(start, min(_UNIT, shadow.size - start))
-        except (*_FAILS, ReplyHasGaps):
+        except (*_FAILS, ReplyHasGaps, SentAsHole):
             return
         first = Findings(found[:1])
         shadow.search(first, as_array(data), start)
@@ -159,7 +203,7 @@ def _is_right_alone(shadow: Shadow, finding: Finding, again: ReadAgain) -> bool:
         return False
     try:
         data, _ = again(finding.offset, finding.length)
-    except _FAILS:  # such as a read that is no multiple of the minimum block
+    except (*_FAILS, SentAsHole):  # such as a read that is no multiple of the minimum block
         return False
     return not shadow.check(finding.offset, as_array(data))
 

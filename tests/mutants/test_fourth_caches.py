@@ -75,3 +75,19 @@ def test_fua_is_volatile_under_pressure(serve: Serve) -> None:
             cut(server, seed)
             assert read(server, "v", 3 * MIB) == Z
     assert lost
+
+
+def test_a_new_object_comes_back(serve: Serve) -> None:
+    with (
+        serve("late-object-undoes-zeroes", size=12 * MIB) as server,
+        server.connect("v") as nbd,
+    ):
+        for is_in_time in (True, False):
+            nbd.write(BLOCK, X)
+            for at in range(47):
+                nbd.write(4 * MIB + at * UNIT, Y)
+            if not is_in_time:
+                time.sleep(0.1)
+            nbd.write_zeroes(0, 4 * MIB)
+            assert bytes(nbd.read(BLOCK, BLOCK)) == (X if is_in_time else bytes(BLOCK))
+            nbd.write_zeroes(0, 4 * MIB)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from qbdcheck.report.symptoms import command_of
 from qbdcheck.report.traits import Trait, title_of
 
 
@@ -32,3 +33,15 @@ from qbdcheck.report.traits import Trait, title_of
 def test_a_title_says_how_requests_ended(traits: set[Trait], title: str) -> None:
     root = next(trait for trait in traits if trait[0] == "damage")
     assert title_of(root, traits) == title
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("READ of 512 bytes at 0 on the connection to grown failed", "read"),
+        ("WRITE of 512 bytes at 0 on the connection to trim@map failed", "write"),
+        ("resize of grown failed", "resize"),
+    ],
+)
+def test_the_name_of_a_volume_is_no_command(text: str, command: str) -> None:
+    assert command_of(text) == command

@@ -226,3 +226,20 @@ def test_name_in_a_uri_is_quoted(open_target: Opener) -> None:
     assert "f%C3%BCnf%256" in disk.uri
     with session.nbd(disk) as client:
         assert client.size == 1 << 20
+
+
+def test_server_that_its_power_cut_ends_late_is_started_again(open_target: Opener) -> None:
+    """A command can return while the server that it killed still counts as running."""
+    session = open_target(
+        HEAD + "volume: {create: truncate -s 1M disk}\n"
+        "start: qemu-nbd -t -f raw -k {socket} -x {name} disk\n"
+        'ready: {socket: "{socket}", within: 5 s}\nnbd: "nbd+unix:///{name}?socket={socket}"\n'
+        "crash: ['kill -STOP {pid}', \"sh -c '(sleep 0.3; kill -KILL {pid}) >/dev/null 2>&1 &'\"]\n"
+    )
+    disk = session.new_disk("1M", prefill=False)
+    cut = disk.backend.pid
+    disk.backend.crash()
+    assert disk.backend.pid != cut
+    with session.nbd(disk) as client:
+        assert client.size == 1 << 20
+    session.close()

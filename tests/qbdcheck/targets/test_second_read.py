@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from oracles.damage import Damage
@@ -10,7 +11,7 @@ from oracles.shadow import Shadow
 from oracles.stamps import SECTOR, Identity
 from qbdcheck.errors import ProgramError
 from qbdcheck.targets.disk_io import WrongData, judge
-from qbdcheck.targets.second_read import ReadAgain
+from qbdcheck.targets.second_read import ReadAgain, SeenAgain, SentAsHole
 from reference_backend.nbd.errors import ReplyHasGaps
 
 HOLES = ((0, 64 * SECTOR, True),)
@@ -39,6 +40,20 @@ def test_right_data_the_second_time_accuses_the_read(shadow: Shadow) -> None:
 def test_the_same_damage_accuses_the_stored_data(shadow: Shadow) -> None:
     [line] = evidence(shadow, bytes(SECTOR), lambda _, length: (bytes(length), HOLES))
     assert line.endswith("the same damage, so the stored data is wrong")
+
+
+def test_a_hole_that_has_data_accuses_the_read(shadow: Shadow) -> None:
+    """A server that sends a hole over data stores it rightly: a read with DF returns it."""
+    right = np.frombuffer(shadow.expected(0, 64 * SECTOR), np.uint8)
+
+    def hole(at: int, length: int) -> SeenAgain:
+        raise SentAsHole(right[at : at + length])
+
+    [line] = evidence(shadow, bytes(SECTOR), hole)
+    assert line == (
+        "read again over a new connection: sent as a hole; a read with DF: the data is right, "
+        + READ_WAS_WRONG
+    )
 
 
 def test_other_damage_is_named(shadow: Shadow) -> None:
