@@ -9,6 +9,7 @@ from typing import Any
 
 from oracles.damage import Damage
 from oracles.damage import size as size_of
+from oracles.shadow import LARGEST
 from qbdcheck.errors import NotRun, QbdcheckError, SetupError, TooSlowError
 from qbdcheck.kit.expectations import WrongAnswer
 from qbdcheck.kit.nbd_io import minimum_block
@@ -61,9 +62,12 @@ def exact_size(target: TargetSession, disk: Disk) -> int:
 def _size_made(target: TargetSession, disk: Disk) -> int:
     """Return the size of a new volume, which may exceed the requested size by less than `MOST`.
 
-    :raise WrongAnswer: it is smaller, or larger by more.
+    :raise WrongAnswer: it is smaller, or larger by more, or larger than an offset can be.
     """
     seen, size = exact_size(target, disk), disk.size
+    if seen > LARGEST:
+        text = f"a new volume of {size} bytes: the server reports {seen}, above 2^63-1"
+        raise WrongAnswer(text, Damage.SIZE, size_of(size), size_of(seen))
     if not size <= seen < size + MOST:
         text = f"a new volume of {size} bytes: expected that size or one rounded up, got {seen}"
         raise WrongAnswer(text, Damage.SIZE, size_of(size), size_of(seen))

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from oracles.damage import Damage
 from oracles.finding import Finding
+from oracles.life import KILLED
 from qbdcheck.report import symptoms
 from qbdcheck.report.cause import cause_of_case, main_finding
 from qbdcheck.report.conditions import Condition, condition_of, fulfils, lies_in
@@ -56,9 +57,12 @@ _CIRCUMSTANCES = ("state", "size", "alignment")
 _ENDED_WRONGLY = {kind.value for kind in Damage if kind.rank >= Damage.ERROR.rank}
 _WRONG_READS = "reads that return other data than is stored"
 _HANDSHAKE: Trait = ("command", "handshake")
-_KNOWN_STATES = ("after a power cut", "after a crash or a restart")
+_AFTER_AN_END = "after a crash or a restart"
+_KNOWN_STATES = ("after a power cut", _AFTER_AN_END)
 """Of a case, and of each of its failures: requests in flight need not concern the damage."""
 STARVED = "the machine was starved, so nothing is known about the target"
+_SERVER_ENDS = ("cut", "restart")
+"""Moments in the life of a place at which the server ended."""
 _MIXED = "different kinds of damage"
 _NUMBER = re.compile(r"\d+")
 _OLDER = frozenset(
@@ -214,9 +218,7 @@ def _next(rest: list[_Failure], total: int, *, is_first: bool) -> tuple[Cause, l
     title = title_of(root, true)
     if not any(_ENDED_WRONGLY & set(one.shows.damage) for one in members):
         title = title.replace(", or ended wrongly", "")
-    if not any(_has_an_end(one.case) for one in members):
-        for state in _KNOWN_STATES:
-            title = title.replace(f", {state}", "")
+    title = _with_its_end(title, [one.case for one in members])
     if title == NOTHING or all(kind in _CIRCUMSTANCES for kind, _ in {root, *true}):
         title = _mixed(members)
     condition = condition_of([one.case.findings for one in explained]) or condition_of(
@@ -282,10 +284,30 @@ def _is_of_another(failure: _Failure, claim: Trait | None) -> bool:
     return _HANDSHAKE in commands or (has_other and claim is not None and claim[0] == "command")
 
 
+def _with_its_end(title: str, cases: Sequence[CaseEnded]) -> str:
+    """Return the title with the way in which the server ended before the damage, or without it."""
+    if not any(map(_has_an_end, cases)):
+        for state in _KNOWN_STATES:
+            title = title.replace(f", {state}", "")
+    ended = _ended_by(cases)
+    return title if ended is None else title.replace(_AFTER_AN_END, ended)
+
+
 def _has_an_end(case: CaseEnded) -> bool:
     """Return whether a server may have ended before the damage; True if that is not known."""
     lives = [one.life for one in case.findings if one.life]
-    return not lives or any(one.kind in ("cut", "restart") for life in lives for one in life)
+    return not lives or any(one.kind in _SERVER_ENDS for life in lives for one in life)
+
+
+def _ended_by(cases: Sequence[CaseEnded]) -> str | None:
+    """Return how the server ended before the damage was seen; None if not known, or not one way."""
+    ways = {
+        "after a stop and a start" if last.kind == "restart"
+        else "after SIGKILL" if last.text == KILLED else "after a power cut"
+        for case in cases for one in case.findings if one.life
+        for last in [moment for moment in one.life if moment.kind in _SERVER_ENDS][-1:]
+    }  # fmt: skip
+    return ways.pop() if len(ways) == 1 else None
 
 
 def _is_wrong_read(failure: _Failure) -> bool:

@@ -89,6 +89,14 @@ def test_a_volume_that_is_too_small_is_a_failure(
         size_unit(target)
 
 
+def test_a_server_that_reports_more_than_an_offset_can_be_is_a_failure(
+    target: TargetSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(volume_limits, "exact_size", lambda *_: 1 << 63)
+    with pytest.raises(AssertionError, match=r"reports 9223372036854775808, above 2\^63-1"):
+        first_possible(target, ((1 << 63) - 1, 512), lambda *_: None)
+
+
 def test_the_first_size_that_can_be_made_is_used(
     target: TargetSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
