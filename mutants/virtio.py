@@ -237,7 +237,7 @@ class VirtioWriteCacheStaysOn(VirtioMutant):
         if not self.strikes():
             real(requests)
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def carry_out(self, request: Request, below: Below) -> Reply:
         """Keep writes in memory until another request needs them: a kill loses them."""
         with self._lock:
             if request.command is Command.WRITE:

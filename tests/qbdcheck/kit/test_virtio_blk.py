@@ -23,6 +23,7 @@ def test_wrong_data_names_the_read_and_its_buffers() -> None:
 
 
 def test_what_is_sent_has_a_name_until_it_was_survived() -> None:
+    forget()  # what earlier tests of this process sent
     try:
         with named("a chain with a loop"):
             assert [one.result for one in last_requests()] == [""]
