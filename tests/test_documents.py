@@ -24,7 +24,6 @@ from qbdcheck.command_help import COMMANDS as SUBCOMMANDS
 from qbdcheck.files import ROOT
 from qbdcheck.programs.qemu_version import VERIFIED_QEMU
 from qbdcheck.targets.mutant_target import profile
-from tests.test_tidy import relative, text_files
 
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")),
              ROOT / "suites/README.md"]  # fmt: skip
@@ -281,12 +280,6 @@ def test_the_flags_of_the_workflows_exist() -> None:
     assert len(flags) > 20
     known = {flag for action in build_parser()._actions for flag in action.option_strings}
     assert {flag for _, flag in flags} - known == set()
-
-
-def test_no_file_has_the_marks_of_a_conflict() -> None:
-    mark = re.compile(r"^(?:<{7}|>{7}) ", re.MULTILINE)
-    found = [relative(one) for one in text_files() if mark.search(one.read_text(errors="replace"))]
-    assert found == [], "a merge left both sides: keep what is true of both"
 
 
 def test_the_number_of_seeded_bugs_is_that_of_the_mutants() -> None:

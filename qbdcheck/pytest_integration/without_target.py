@@ -117,8 +117,13 @@ class WithoutTarget:
 
 
 def _is_the_same(failed: Result, again: Mapping[str, Any]) -> bool:
-    """Return whether the case failed on plain files, too, with all kinds of damage."""
-    if again["verdict"] not in ("fail", "broken") or again["starved"]:
+    """Return whether the case has the same verdict on plain files, and shows all that it showed.
+
+    A failure without damage, such as a wrong output, is not explained by damage, nor by a case
+    that only broke there.
+    """
+    if again["verdict"] != failed.verdict.value or again["starved"]:
         return False
     seen = {finding.damage.value for finding in failed.findings}
-    return seen <= {finding["damage"] for finding in again["findings"]}
+    found = {finding["damage"] for finding in again["findings"]}
+    return seen <= found and bool(seen) == bool(found)
