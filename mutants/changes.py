@@ -8,6 +8,7 @@ from typing import Any
 from blockio.errors import BlockError
 from blockio.extents import STATE_DIRTY, Extent
 from blockio.layers import Below, Command, Reply, Request
+from mutants import clock
 from mutants.knobs import ALWAYS
 from mutants.mutant import BLOCK, Mutant, RequestMutant, whole_blocks, write
 from mutants.patching import replace
@@ -113,13 +114,13 @@ class LateRequestAfterQuiesce(RequestMutant):
         self._until_s = 0.0
 
         def note(_: Volume) -> None:
-            self._until_s = time.monotonic() + _LATE_S
+            self._until_s = clock.now_s() + _LATE_S
 
         on_change(note, "resize", "snapshot")
 
     def damages(self, request: Request) -> bool:
         """Return whether a resize or a snapshot was less than 10 ms ago."""
-        return time.monotonic() < self._until_s
+        return clock.now_s() < self._until_s
 
     def damage(self, request: Request, below: Below) -> Reply:
         """Acknowledge the write."""

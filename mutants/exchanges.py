@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from typing import NoReturn
 
 from blockio.errors import BlockError
 from blockio.layers import Below, Command, Reply, Request
+from mutants import clock
 from mutants.connections import on_end
 from mutants.mutant import Mutant, ReplyMutant, RequestMutant, changed, raising
 
@@ -183,7 +183,7 @@ class CompletionWithoutWakeup(Mutant):
 
     def carry_out(self, request: Request, below: Below) -> Reply:
         """Wait forever after a pause."""
-        now_s = time.monotonic()
+        now_s = clock.now_s()
         last_s, self._last_seen_s = self._last_seen_s, now_s
         if last_s and now_s - last_s > 1.0 and self.strikes(request):
             _wait_forever()

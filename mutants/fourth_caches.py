@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from typing import Any
 
+from mutants import clock
 from mutants.mutant import BLOCK, blocks, whole_blocks
 from mutants.volume_mutant import Real, Span, VolumeMutant, apart, fits
 from reference_backend.store.volume import Volume
@@ -123,14 +123,14 @@ class FlusherUndoesZeroes(VolumeMutant):
 
     def on_read(self, real: Real, volume: Volume, offset: int, length: int) -> bytes:
         """Let the flusher run first."""
-        self._run(volume, time.monotonic())
+        self._run(volume, clock.now_s())
         return bytes(real(offset, length))
 
     def on_write(
         self, real: Real, volume: Volume, offset: int, data: Any, fua: bool = False
     ) -> None:
         """Note a dirty page."""
-        now_s = time.monotonic()
+        now_s = clock.now_s()
         self._run(volume, now_s)
         dirty, late = self.of(volume)
         end = offset + len(data)
@@ -144,7 +144,7 @@ class FlusherUndoesZeroes(VolumeMutant):
         self, real: Real, volume: Volume, offset: int, length: int, is_discard: bool, fua: bool
     ) -> None:
         """Leave the dirty pages to the flusher."""
-        self._run(volume, time.monotonic())
+        self._run(volume, clock.now_s())
         real()
         dirty, late = self.of(volume)
         for one in list(dirty):
@@ -175,7 +175,7 @@ class CompactionLosesWrites(VolumeMutant):
 
     def _commit(self, volume: Volume) -> None:
         running = self.of(volume)
-        if running is None or time.monotonic() < running[0]:
+        if running is None or clock.now_s() < running[0]:
             return
         self.put(volume, None)
         for offset, old in reversed(running[2]):
@@ -208,7 +208,7 @@ class CompactionLosesWrites(VolumeMutant):
             running[2][:] = apart(running[2], offset, length)
         elif length >= _UNIT:
             lost: list[Span] = []
-            self.put(volume, (time.monotonic() + self.TIME_S, offset // self.SEGMENT, lost))
+            self.put(volume, (clock.now_s() + self.TIME_S, offset // self.SEGMENT, lost))
         real()
 
     def on_power_cut(self, real: Real, volume: Volume, seed: int) -> None:
@@ -277,7 +277,7 @@ class LateObjectUndoesZeroes(VolumeMutant):
         lines.update(range(offset // _UNIT, last // _UNIT + 1))
         if len(lines) < self.LINES:
             return
-        now_s = time.monotonic()
+        now_s = clock.now_s()
         ends.clear()
         for count, one in enumerate(sorted(new)):
             ends[one] = (now_s + (count + 1) * self.EACH_S, new[one])
@@ -290,7 +290,7 @@ class LateObjectUndoesZeroes(VolumeMutant):
     ) -> None:
         """Drop the objects, and let the one that is being written back return."""
         mapped, new, _lines, ends = self.of(volume)
-        now_s = time.monotonic()
+        now_s = clock.now_s()
         real()
         for number in range(-(-offset // self.OBJECT), (offset + length) // self.OBJECT):
             new.pop(number, None)

@@ -8,6 +8,7 @@ from typing import Any
 
 from blockio.errors import BlockError
 from blockio.layers import Below, Command, CommandFlag, Reply, Request
+from mutants import clock
 from mutants.connections import on_end
 from mutants.knobs import ALWAYS
 from mutants.mutant import Mutant, blocks, raising, read
@@ -81,7 +82,7 @@ class SecondaryLags(Mutant):
         """Keep old data, and return it to others."""
         start, end = request.offset, request.offset + request.length
         with self._lock:
-            now_s = time.monotonic()
+            now_s = clock.now_s()
             kept = [one for one in self._late if one[0] > now_s]
             if request.command is Command.FLUSH:
                 kept = []
@@ -95,7 +96,7 @@ class SecondaryLags(Mutant):
                 except BlockError:  # beyond the end
                     return below(request)
                 reply = below(request)
-                due_s = time.monotonic() + self.LAG_S
+                due_s = clock.now_s() + self.LAG_S
                 self._late.append((due_s, request.connection, start, old))
                 return reply
             reply = below(request)

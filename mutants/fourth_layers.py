@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 import weakref
 from typing import Any
 
 from blockio.extents import Extent, merged
+from mutants import clock
 from mutants.knobs import ALWAYS
 from mutants.lineage import _OfClones
 from mutants.mutant import BLOCK, Mutant
@@ -122,14 +122,14 @@ class _DeletedLater(VolumeMutant):
     def later(self, store: MemoryStore, objects: dict[int, Any]) -> None:
         """Delete objects later; with None as the object, whatever is there then."""
         if objects:
-            self.due[store] = time.monotonic() + self.LATER_S, objects
+            self.due[store] = clock.now_s() + self.LATER_S, objects
 
     def _collect(self, volume: Volume) -> None:
         store = volume.store
         if not isinstance(store, MemoryStore) or store not in self.due:
             return
         due_s, objects = self.due[store]
-        if time.monotonic() < due_s:
+        if clock.now_s() < due_s:
             return
         del self.due[store]
         for index, chunk in objects.items():

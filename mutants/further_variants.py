@@ -7,12 +7,12 @@ example.
 from __future__ import annotations
 
 import errno
-import time
 from collections import Counter
 from typing import Any
 
 from blockio.errors import BlockError
 from blockio.layers import Below, Command, Reply, Request
+from mutants import clock
 from mutants.barriers import keep_pending
 from mutants.connections import on_end
 from mutants.knobs import ALWAYS
@@ -200,7 +200,7 @@ class TieByOffset(RequestMutant):
         """Note the place and the time of each change."""
         if request.command not in _CHANGES:
             return
-        tick = time.monotonic_ns() // 1_000_000
+        tick = int(clock.now_s() * 1000)
         then, start, end = self._last
         is_tie = then == tick and start < request.offset < end and request.length < _UNIT
         self._cut = min(end - request.offset, request.length) if is_tie else 0

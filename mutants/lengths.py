@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import Any
 
 from blockio.errors import BlockError
 from blockio.layers import Below, Command, CommandFlag, Reply, Request
+from mutants import clock
 from mutants.knobs import ALWAYS
 from mutants.mutant import Mutant, ReplyMutant, RequestMutant, changed
 from mutants.patching import replace
@@ -245,13 +245,13 @@ class IdleWriteLost(RequestMutant):
 
     def install(self) -> None:
         """Start without a pause."""
-        self._at_s = time.monotonic()
+        self._at_s = clock.now_s()
         self._guard = threading.Lock()
 
     def damages(self, request: Request) -> bool:
         """Return whether there was a pause."""
         with self._guard:
-            before, self._at_s = self._at_s, time.monotonic()
+            before, self._at_s = self._at_s, clock.now_s()
         return self._at_s - before > self.IDLE_S
 
     def damage(self, request: Request, below: Below) -> Reply:
@@ -271,11 +271,11 @@ class IdleHeldFails(RequestMutant):
 
     def install(self) -> None:
         """Start without a pause."""
-        self._at_s = time.monotonic()
+        self._at_s = clock.now_s()
 
     def damages(self, request: Request) -> bool:
         """Return whether there was a pause."""
-        before, self._at_s = self._at_s, time.monotonic()
+        before, self._at_s = self._at_s, clock.now_s()
         return self._at_s - before > IdleWriteLost.IDLE_S
 
     def damage(self, request: Request, below: Below) -> Reply:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections.abc import Mapping
 from typing import ClassVar
 
 from blockio.errors import BlockError
 from blockio.layers import Below, Command, CommandFlag, Reply, Request
+from mutants import clock
 from mutants.knobs import ALL, COMMANDS, KnobError, Knobs
 
 BLOCK = 4096
@@ -54,7 +54,7 @@ class Mutant:
         self._lock = threading.RLock()
         self._seen = 0
         self._is_armed = not self.knobs.idle_s
-        self._last_s = time.monotonic()
+        self._last_s = clock.now_s()
         self.install()
 
     @classmethod
@@ -103,7 +103,7 @@ class Mutant:
     def handle(self, request: Request, below: Below) -> Reply:
         """Arm the bug if the time of the knob ``idle`` has passed, then carry out the request."""
         if not self._is_armed:
-            now_s = time.monotonic()
+            now_s = clock.now_s()
             with self._lock:
                 self._is_armed |= now_s - self._last_s >= self.knobs.idle_s
                 self._last_s = now_s

@@ -12,6 +12,7 @@ from typing import Any
 
 from blockio.errors import BlockError
 from blockio.layers import Below, Command, Reply, Request
+from mutants import clock
 from mutants.barriers import keep_pending
 from mutants.connections import on_end
 from mutants.knobs import ALWAYS
@@ -324,7 +325,7 @@ class SameTickOlderWins(RequestMutant):
         """Note the time of each write, and forget what another change touched."""
         if request.command not in _CHANGES:
             return
-        key, tick = (request.offset, request.length), time.monotonic_ns() // 1_000_000
+        key, tick = (request.offset, request.length), int(clock.now_s() * 1000)
         last = self._last.get(key)
         data = bytes(request.payload)
         is_write = request.command is Command.WRITE

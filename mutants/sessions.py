@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 from collections import Counter
 from typing import Any
 
 from blockio.errors import BlockError
 from blockio.layers import Below, Command, CommandFlag, Reply, Request
+from mutants import clock
 from mutants.connections import on_end
 from mutants.knobs import ALWAYS
 from mutants.mutant import BLOCK, Mutant, ReplyMutant, RequestMutant, changed, raising, read, write
@@ -181,10 +181,10 @@ class SlowWriteDoneAgain(RequestMutant):
 
     def damage(self, request: Request, below: Below) -> Reply:
         """Carry the write out, and again if it was slow."""
-        began_s = time.monotonic()
+        began_s = clock.now_s()
         again = changed(request, payload=bytes(request.payload))
         reply = below(request)
-        if time.monotonic() - began_s >= 0.5:  # half a second
+        if clock.now_s() - began_s >= 0.5:  # half a second
             timer = threading.Timer(0.3, self._repeat, (again, below))
             timer.daemon = True
             timer.start()

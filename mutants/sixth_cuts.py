@@ -8,6 +8,7 @@ import weakref
 from typing import Any
 
 from blockio.layers import Below, Command, Reply, Request
+from mutants import clock
 from mutants.connections import on_end
 from mutants.knobs import ALWAYS
 from mutants.mutant import Mutant
@@ -284,7 +285,7 @@ class FlushMissesClosedConnection(Mutant):
         def make_flush(real: Any) -> Any:
             def flush(volume: Volume) -> None:
                 real(volume)
-                now_s = time.monotonic()
+                now_s = clock.now_s()
                 with self._lock:
                     self._own.clear()
                     self._left = [one for one in self._left if now_s - one[0] < 0.1]
@@ -319,7 +320,7 @@ class FlushMissesClosedConnection(Mutant):
             replace(Volume, name, make_forget)
 
     def _end(self, connection: int) -> None:
-        now_s = time.monotonic()
+        now_s = clock.now_s()
         with self._lock:
             self._left += [(now_s, *one) for one in self._own.pop(connection, [])]
 

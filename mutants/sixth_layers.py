@@ -8,6 +8,7 @@ import weakref
 from typing import Any
 
 from blockio.errors import VolumeExists
+from mutants import clock
 from mutants.knobs import ALWAYS
 from mutants.lineage import _OfClones
 from mutants.mutant import BLOCK, Mutant, whole_blocks
@@ -87,7 +88,7 @@ class RemovalDuringRemoval(Mutant):
                 store = pool._stores[name]  # noqa: SLF001  # a mutant changes code
                 gone = store.open_snapshot(snapshot)
                 real(pool, name, snapshot)
-                now_s = time.monotonic()
+                now_s = clock.now_s()
                 before_s, older = newest.get(store, (0.0, gone))
                 newest[store] = now_s, gone
                 if now_s - before_s >= 0.1:

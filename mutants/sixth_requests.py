@@ -10,6 +10,7 @@ from typing import Any
 
 from blockio.errors import BlockError
 from blockio.layers import Below, Command, Reply, Request
+from mutants import clock
 from mutants.knobs import ALWAYS
 from mutants.mutant import BLOCK, Mutant, RequestMutant, blocks, changed, whole_blocks
 from mutants.patching import replace
@@ -235,12 +236,12 @@ class IdleTrimZeroesPayload(Mutant):
 
     def install(self) -> None:
         """Start the clock."""
-        self._before_s = self._woken_s = time.monotonic()
+        self._before_s = self._woken_s = clock.now_s()
         self._count = 0
 
     def carry_out(self, request: Request, below: Below) -> Reply:
         """Zero the first page of the second write within 2 ms after 0.3 s of idleness."""
-        now_s = time.monotonic()
+        now_s = clock.now_s()
         with self._lock:
             if now_s - self._before_s >= 0.3:
                 self._woken_s, self._count = now_s, 0

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from blockio.layers import Below, Command, Reply, Request
+from mutants import clock
 from mutants.lineage import _OfClones
 from mutants.mutant import BLOCK, Mutant, whole_blocks
 from mutants.patching import replace
@@ -116,12 +117,12 @@ class WokenReadsShareBuffer(Mutant):
 
     def install(self) -> None:
         """Start the clock."""
-        self._before_s = self._woken_s = time.monotonic()
+        self._before_s = self._woken_s = clock.now_s()
         self._first: Reply | None = None
 
     def carry_out(self, request: Request, below: Below) -> Reply:
         """Answer the second read within 5 ms after 0.3 s of idleness with the data of the first."""
-        now_s = time.monotonic()
+        now_s = clock.now_s()
         with self._lock:
             if now_s - self._before_s >= _PAUSE_S:
                 self._woken_s, self._first = now_s, None

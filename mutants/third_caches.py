@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict, deque
 from typing import Any
 
 from blockio.errors import BlockError
 from blockio.layers import Below, Command, CommandFlag, Reply, Request
+from mutants import clock
 from mutants.mutant import BLOCK, Mutant, blocks, raising, read, whole_blocks, write
 from mutants.volume_mutant import Real, Span, VolumeMutant, apart, fits
 from reference_backend.store.volume import Volume
@@ -468,7 +468,7 @@ class ReplicasOrderDiffers(Mutant):
                         self._newest.pop((at, size))
                         self._other.pop((at, size), None)
                 if request.command is Command.WRITE and 0 < request.length <= _UNIT:
-                    now_s = time.monotonic()
+                    now_s = clock.now_s()
                     if before and before[1] != request.connection and now_s - before[0] < 0.005:
                         self._other[key] = before[2]
                     self._newest[key] = now_s, request.connection, bytes(request.payload)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import threading
-import time
 from collections import deque
 from typing import Any
 
 from blockio.errors import BlockError
 from blockio.layers import Below, Command, CommandFlag, Reply, Request
+from mutants import clock
 from mutants.knobs import ALWAYS
 from mutants.mutant import BLOCK, Mutant, RequestMutant, changed
 from mutants.patching import replace
@@ -88,7 +88,7 @@ class LeaseLostWriteAcked(Mutant):
 
     def carry_out(self, request: Request, below: Below) -> Reply:
         """Drop a write without a lease."""
-        now_s, own = time.monotonic(), request.connection
+        now_s, own = clock.now_s(), request.connection
         with self._lock:
             last_s = self._used_s.get(own, now_s)
             others_s = max((at for of, at in self._used_s.items() if of != own), default=0.0)
@@ -299,7 +299,7 @@ class ThrottledWriteAckedEarly(Mutant):
 
     def carry_out(self, request: Request, below: Below) -> Reply:
         """Do what is due, and queue what is too much."""
-        now_s = time.monotonic()
+        now_s = clock.now_s()
         with self._lock:
             while self._queue and (self._queue[0][0] <= now_s or request.command is Command.FLUSH):
                 _, old, ask = self._queue.popleft()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import threading
 
 from blockio.errors import BlockError
-from blockio.layers import Command, CommandFlag, Reply, Request
+from blockio.layers import Below, Command, CommandFlag, Reply, Request
 from mutants.catalogue import catalogue
 from reference_backend.store.memory import MemoryStore
 from reference_backend.store.volume import Volume
@@ -93,3 +94,22 @@ class Bench:
     def fail(self, command: Command, number: int = errno.EIO, times: int = 1) -> None:
         """Let the storage refuse the next requests of that command."""
         self.fails += [(command, number)] * times
+
+
+def assert_answered_early(mutant: str, command: Command) -> None:
+    """Check that a request that takes long succeeds before it fails, and that a fast one fails."""
+    bench, is_over = Bench(mutant), threading.Event()
+
+    def fail_late(_request: Request) -> Reply:
+        is_over.wait(60)
+        raise BlockError(errno.EIO, "failed")
+
+    def fails(below: Below) -> bool:
+        try:
+            return bool(bench.mutant.handle(Request(command, 0, 0, 1, 1, b"x"), below).error)
+        except BlockError:
+            return True
+
+    assert not fails(fail_late)
+    is_over.set()
+    assert any(fails(fail_late) for _ in range(20))  # on a busy machine a fast one may be late

@@ -8,17 +8,41 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from qemu.qmp import ExecuteError, QMPClient
 
+from mutants import clock
 from mutants.catalogue import catalogue, layer_argument
 from reference_backend.client import Client
 from tests.reference_backend.cli_server import ServerProcess
 
 Serve = Callable[..., AbstractContextManager[ServerProcess]]
 MIB = 1 << 20
+
+
+class Clock:
+    """The clock of the mutants, also in a server: it stands still unless a test moves it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._now_s = path, 1000.0
+        self.advance(0)
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock forwards."""
+        self._now_s += seconds
+        new = self._path.with_suffix(".new")
+        new.write_text(repr(self._now_s), "ascii")
+        new.replace(self._path)  # a server never reads half a number
+
+
+@pytest.fixture(autouse=True, name="clock")
+def fixed_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Return the clock that all mutants of the test go by."""
+    monkeypatch.setenv(clock.VARIABLE, str(tmp_path / "clock"))
+    return Clock(tmp_path / "clock")
 
 
 class Server(ServerProcess):
@@ -56,6 +80,15 @@ def remove(server: ServerProcess, name: str) -> None:
             return
         time.sleep(0.02)
     control(server, "volume-remove", name=name)
+
+
+def wait_for_clients(server: ServerProcess, count: int) -> None:
+    """Wait until the server has noticed the end of all connections but these."""
+    for _ in range(1000):
+        if control(server, "query-stats")["connections"] == count:
+            return
+        time.sleep(0.02)
+    pytest.fail(f"the server still has more than {count} connections")
 
 
 def together(

@@ -95,7 +95,7 @@ def test_too_many_requests_fail() -> None:
 def test_a_reply_begins_again_when_a_client_comes(serve: Serve, is_visited: bool) -> None:
     with serve("partial-send-restarts") as server, server.connect("v") as nbd:
         nbd.write(0, X * 256 + Y * 256)
-        nbd.sock.settimeout(1.0)
+        nbd.sock.settimeout(5.0)
         cookie = nbd.send_request(Command.READ, 0, 2 * MIB)
         time.sleep(0.2)
         if is_visited:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 from tests.mutants.bench import BLOCK, MIB, UNIT
-from tests.mutants.conftest import Serve, cut
+from tests.mutants.conftest import Clock, Serve, cut
 from tests.mutants.test_entangled import read
 
 FUA = 1
@@ -35,27 +33,27 @@ def test_the_last_window_is_moved_back(serve: Serve) -> None:
         assert bytes(nbd.read(10240, 2048)) == Z[:2048]
 
 
-def test_the_flusher_writes_over_zeroes(serve: Serve) -> None:
+def test_the_flusher_writes_over_zeroes(serve: Serve, clock: Clock) -> None:
     with serve("flusher-undoes-zeroes") as server, server.connect("v") as nbd:
         for by_flush in (False, True):
             nbd.write(0, X * 2)
             nbd.write_zeroes(BLOCK, BLOCK)
-            nbd.flush() if by_flush else time.sleep(0.1)
+            nbd.flush() if by_flush else clock.advance(0.1)
             assert bytes(nbd.read(0, 2 * BLOCK)) == X * 2
         nbd.write(0, X)
-        time.sleep(0.1)
+        clock.advance(0.1)
         nbd.write_zeroes(0, BLOCK)
-        time.sleep(0.1)
+        clock.advance(0.1)
         assert bytes(nbd.read(0, BLOCK)) == bytes(BLOCK)
 
 
-def test_a_compaction_takes_writes_back(serve: Serve) -> None:
+def test_a_compaction_takes_writes_back(serve: Serve, clock: Clock) -> None:
     with serve("compaction-loses-writes") as server, server.connect("v") as nbd:
         nbd.write(0, X)
         nbd.trim(MIB, UNIT)
         nbd.write(0, Y)
         assert bytes(nbd.read(0, BLOCK)) == Y
-        time.sleep(0.1)
+        clock.advance(0.1)
         assert bytes(nbd.read(0, BLOCK)) == X
 
 
@@ -77,7 +75,7 @@ def test_fua_is_volatile_under_pressure(serve: Serve) -> None:
     assert lost
 
 
-def test_a_new_object_comes_back(serve: Serve) -> None:
+def test_a_new_object_comes_back(serve: Serve, clock: Clock) -> None:
     with (
         serve("late-object-undoes-zeroes", size=12 * MIB) as server,
         server.connect("v") as nbd,
@@ -86,8 +84,7 @@ def test_a_new_object_comes_back(serve: Serve) -> None:
             nbd.write(BLOCK, X)
             for at in range(47):
                 nbd.write(4 * MIB + at * UNIT, Y)
-            if not is_in_time:
-                time.sleep(0.1)
+            clock.advance(0.001 if is_in_time else 0.1)
             nbd.write_zeroes(0, 4 * MIB)
             assert bytes(nbd.read(BLOCK, BLOCK)) == (X if is_in_time else bytes(BLOCK))
             nbd.write_zeroes(0, 4 * MIB)

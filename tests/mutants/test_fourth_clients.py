@@ -9,7 +9,7 @@ import pytest
 from reference_backend.client import Client
 from reference_backend.nbd import client_replies as wire
 from tests.mutants.bench import BLOCK, MIB, UNIT, Bench
-from tests.mutants.conftest import Serve, control, together
+from tests.mutants.conftest import Clock, Serve, control, together, wait_for_clients
 from tests.mutants.test_entangled import read
 
 X, Y, Z = b"x" * BLOCK, b"y" * BLOCK, b"z" * BLOCK
@@ -20,18 +20,18 @@ def test_a_repeated_write_of_a_new_connection_is_dropped(serve: Serve) -> None:
         for data in (X, Y):
             with server.connect("v") as nbd:
                 nbd.write(0, data)
-            time.sleep(0.2)  # the server notices the end
+            wait_for_clients(server, 0)
         assert read(server, "v") == X
 
 
-def test_others_read_old_data_for_a_while() -> None:
+def test_others_read_old_data_for_a_while(clock: Clock) -> None:
     bench = Bench("secondary-lags")
     bench.write(0, X)
-    time.sleep(0.03)
+    clock.advance(0.03)
     bench.write(0, Y)
     assert bench.read(0, BLOCK) == Y
     assert {bench.read(0, BLOCK, connection=2) for _ in range(2)} == {X, Y}
-    time.sleep(0.03)
+    clock.advance(0.03)
     assert {bench.read(0, BLOCK, connection=2) for _ in range(2)} == {Y}
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 from reference_backend.client import Client
 from tests.mutants.bench import BLOCK, MIB, UNIT
-from tests.mutants.conftest import Serve, control, remove
+from tests.mutants.conftest import Clock, Serve, control, remove
 from tests.mutants.test_entangled import clone, read, resize, snapshot, write
 
 X, Y, Z = b"x" * BLOCK, b"y" * BLOCK, b"z" * BLOCK
@@ -43,7 +41,7 @@ def test_a_removed_snapshot_restores_what_was_cut_off(serve: Serve) -> None:
         assert read(server, "v") == Y
 
 
-def test_objects_of_a_removed_volume_are_deleted_by_name(serve: Serve) -> None:
+def test_objects_of_a_removed_volume_are_deleted_by_name(serve: Serve, clock: Clock) -> None:
     with serve("recycled-name-loses-objects") as server:
         control(server, "volume-create", name="w", size=4 * MIB)
         write(server, "w", 0, X)
@@ -51,7 +49,7 @@ def test_objects_of_a_removed_volume_are_deleted_by_name(serve: Serve) -> None:
         control(server, "volume-create", name="w", size=4 * MIB)
         write(server, "w", 0, Y)
         write(server, "w", MIB, Y)
-        time.sleep(0.15)
+        clock.advance(0.15)
         assert read(server, "w") == bytes(BLOCK)
         assert read(server, "w", MIB) == Y
 

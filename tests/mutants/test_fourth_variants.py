@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from blockio.errors import BlockError
 from blockio.layers import Command
 from reference_backend.client import Client
 from tests.mutants.bench import BLOCK, MIB, UNIT, Bench
-from tests.mutants.conftest import Serve, cut, remove
+from tests.mutants.conftest import Clock, Serve, cut, remove
 from tests.mutants.test_entangled import clone, dirty, read, snapshot, write
 
 FUA = 1
@@ -112,7 +110,7 @@ def test_a_zeroed_object_is_zero_in_snapshots(serve: Serve) -> None:
         assert read(server, "v@s") == X
 
 
-def test_a_removed_snapshot_takes_objects_along(serve: Serve) -> None:
+def test_a_removed_snapshot_takes_objects_along(serve: Serve, clock: Clock) -> None:
     with serve("removed-snapshot-freed-late") as server:
         write(server, "v", 0, X)
         write(server, "v", MIB, X)
@@ -120,12 +118,12 @@ def test_a_removed_snapshot_takes_objects_along(serve: Serve) -> None:
         write(server, "v", MIB, Y)
         remove(server, "v@s")
         assert read(server, "v") == X
-        time.sleep(0.15)
+        clock.advance(0.15)
         assert read(server, "v") == bytes(BLOCK)
         assert read(server, "v", MIB) == Y
 
 
-def test_objects_of_a_removed_clone_are_deleted_by_name(serve: Serve) -> None:
+def test_objects_of_a_removed_clone_are_deleted_by_name(serve: Serve, clock: Clock) -> None:
     with serve("recycled-clone-loses-objects") as server:
         write(server, "v", 0, X)
         write(server, "v", MIB, X)
@@ -135,7 +133,7 @@ def test_objects_of_a_removed_clone_are_deleted_by_name(serve: Serve) -> None:
         remove(server, "c")
         clone(server, "v@s", "c")
         assert read(server, "c") == X
-        time.sleep(0.15)
+        clock.advance(0.15)
         assert read(server, "c") == bytes(BLOCK)
         assert read(server, "c", MIB) == X
 

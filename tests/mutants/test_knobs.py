@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from blockio.layers import Command, Reply, Request
@@ -14,6 +12,7 @@ from mutants.mutant import Mutant
 from mutants.sizes import SizeRoundedUp
 from mutants.stale import PhantomWrite
 from mutants.zeroes import WriteZeroesNoop
+from tests.mutants.conftest import Clock
 from tests.mutants.test_mutant import passes_on
 
 
@@ -54,18 +53,18 @@ def test_scope_chooses_among_the_commands_of_the_bug() -> None:
     assert PhantomWrite(scope="write+discard").knobs.commands == (Command.WRITE,)
 
 
-def test_idle_arms_the_bug_permanently() -> None:
+def test_idle_arms_the_bug_permanently(clock: Clock) -> None:
     mutant = PhantomWrite(rate="1", idle="0.05")
     assert passes_on(mutant, write(), write()) == [True, True]
-    time.sleep(0.06)
+    clock.advance(0.06)
     assert passes_on(mutant, write(), write()) == [False, False]
 
 
-def test_any_request_ends_the_idle_time() -> None:
+def test_any_request_ends_the_idle_time(clock: Clock) -> None:
     mutant = PhantomWrite(rate="1", idle="0.2")
     read = Request(Command.READ, 0, 0, 512, 1)
     for _ in range(12):  # a quarter of a second without a write
-        time.sleep(0.02)
+        clock.advance(0.02)
         mutant.handle(read, lambda _: Reply(data=bytes(512)))
     assert passes_on(mutant, write()) == [True]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from blockio.layers import CommandFlag
 from reference_backend.client import Client
 from reference_backend.nbd.errors import NbdError, NbdProtocolError
-from tests.mutants.conftest import Serve, control
+from tests.mutants.conftest import Clock, Serve, control
 
 KIB, MIB = 1 << 10, 1 << 20
 X, Y = b"x" * 4 * KIB, b"y" * 4 * KIB
@@ -83,18 +82,18 @@ def test_a_small_write_is_overtaken(serve: Serve) -> None:
         assert bytes(nbd.read(0, 12 * KIB)) == X * 2 + Y
 
 
-def test_the_first_write_after_a_pause_is_lost(serve: Serve) -> None:
+def test_the_first_write_after_a_pause_is_lost(serve: Serve, clock: Clock) -> None:
     with serve("idle-write-lost") as server, server.connect("v") as nbd:
         nbd.write(0, X)
-        time.sleep(0.9)
+        clock.advance(0.9)
         nbd.write(0, Y)
         assert bytes(nbd.read(0, 4 * KIB)) == X
 
 
-def test_the_first_read_after_a_pause_fails(serve: Serve) -> None:
+def test_the_first_read_after_a_pause_fails(serve: Serve, clock: Clock) -> None:
     with serve("idle-read-fails") as server, server.connect("v") as nbd:
         nbd.read(0, 512)
-        time.sleep(0.9)
+        clock.advance(0.9)
         with pytest.raises(NbdError):
             nbd.read(0, 512)
         nbd.read(0, 512)

@@ -11,7 +11,7 @@ from blockio.errors import BlockError
 from blockio.layers import Command, CommandFlag
 from reference_backend.client import Client
 from tests.mutants.bench import BLOCK, KIB, MIB, UNIT, Bench
-from tests.mutants.conftest import Serve, cut, together
+from tests.mutants.conftest import Clock, Serve, cut, together
 
 GIB = 1 << 30
 
@@ -91,15 +91,14 @@ def test_combined_writes_are_invisible_to_others() -> None:
     assert bench.read(0, 1024, connection=2) == b"a" * 1024
 
 
-def test_the_larger_of_two_writes_at_once_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_larger_of_two_writes_at_once_stays(clock: Clock) -> None:
     bench = Bench("same-tick-older-wins")
-    monkeypatch.setattr("mutants.pacing.time.monotonic_ns", lambda: 5_000_000)
     bench.write(0, b"b" * BLOCK)
     bench.write(0, b"a" * BLOCK)
     assert bench.read(0, 1) == b"b"
     bench.write(0, b"c" * BLOCK)
     assert bench.read(0, 1) == b"c"
-    monkeypatch.setattr("mutants.pacing.time.monotonic_ns", lambda: 6_000_000)
+    clock.advance(0.001)
     bench.write(0, b"a" * BLOCK)
     assert bench.read(0, 1) == b"a"
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 from blockio.layers import Command
 from tests.mutants.bench import BLOCK, UNIT
-from tests.mutants.conftest import Serve, cut
+from tests.mutants.conftest import Clock, Serve, cut
 from tests.mutants.test_entangled import read, write
 from tests.mutants.test_sixth_requests import X, Y, Z, happens, send
 from tests.reference_backend.cli_server import ServerProcess
@@ -70,12 +68,12 @@ def test_a_flush_commits_what_is_not_written(serve: Serve) -> None:
         assert happens(turn)
 
 
-def test_a_flush_misses_a_closed_connection(serve: Serve) -> None:
+def test_a_flush_misses_a_closed_connection(serve: Serve, clock: Clock) -> None:
     with serve("flush-misses-closed-connection") as server:
 
         def turn() -> bool:
             durable(server, 0, X)
-            time.sleep(0.11)
+            clock.advance(0.11)
             write(server, "v", 0, Y)
             with server.connect("v") as nbd:
                 nbd.flush()

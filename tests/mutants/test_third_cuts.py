@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from reference_backend.client import Client
 from tests.mutants.bench import BLOCK, MIB, UNIT
-from tests.mutants.conftest import Serve, cut
+from tests.mutants.conftest import Serve, cut, wait_for_clients
 from tests.mutants.test_entangled import dirty, read, snapshot, write
 
 FUA = 1
@@ -71,7 +69,7 @@ def test_a_new_connection_replays_the_old_one(serve: Serve) -> None:
         other.read(0, BLOCK)
         with server.connect("v") as nbd:
             nbd.write(0, X)
-        time.sleep(0.2)  # the server notices the end
+        wait_for_clients(server, 1)
         other.write(0, Y)
         assert read(server, "v") == X
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from blockio.errors import BlockError
 from blockio.layers import Command, CommandFlag, Reply, Request
 from tests.mutants.bench import BLOCK, UNIT, Bench
-from tests.mutants.conftest import Serve
+from tests.mutants.conftest import Clock, Serve
 from tests.mutants.test_entangled import read
 
 X, Y = b"x" * BLOCK, b"y" * BLOCK
@@ -54,11 +52,11 @@ def test_zero_ends_make_a_hole(serve: Serve) -> None:
         assert read(server, "v", 0, 1024) == bytes(512) + b"x" * 512
 
 
-def test_a_slow_read_is_empty() -> None:
+def test_a_slow_read_is_empty(clock: Clock) -> None:
     mutant = Bench("slow-read-returns-zeroes").mutant
 
     def slow(request: Request) -> Reply:
-        time.sleep(0.4 if request.length == 1 else 0)
+        clock.advance(0.4 if request.length == 1 else 0)
         return Reply(data=b"x" * request.length)
 
     assert mutant.handle(Request(Command.READ, 0, 0, 1, 1), slow).data == bytes(1)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import errno
-import time
-
 import pytest
 
-from blockio.errors import BlockError
-from blockio.layers import Command, CommandFlag, Reply, Request
+from blockio.layers import Command, CommandFlag
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import REQUEST_MAGIC
 from reference_backend.nbd.errors import NbdError
-from tests.mutants.bench import BLOCK, MIB, UNIT, Bench
-from tests.mutants.conftest import Serve
+from tests.mutants.bench import BLOCK, MIB, UNIT, Bench, assert_answered_early
+from tests.mutants.conftest import Clock, Serve, wait_for_clients
 from tests.mutants.test_entangled import read, resize, write
 
 X, Y = b"x" * BLOCK, b"y" * BLOCK
@@ -37,10 +33,10 @@ def test_a_small_growth_is_refused(serve: Serve) -> None:
         write(server, "v", MIB + BLOCK, X)
 
 
-def test_a_lease_is_lost() -> None:
+def test_a_lease_is_lost(clock: Clock) -> None:
     bench = Bench("lease-lost-write-acked")
     bench.write(0, X, connection=1)
-    time.sleep(0.45)
+    clock.advance(0.45)
     bench.write(BLOCK, X, connection=2)
     bench.write(0, Y, connection=1)
     assert bench.read(0, BLOCK) == X
@@ -96,27 +92,18 @@ def test_the_last_step_of_zeroes_is_whole() -> None:
     assert bench.read(3 * MIB, 4 * BLOCK) == bytes(2 * BLOCK) + X * 2
 
 
-def test_a_throttled_write_is_late() -> None:
+def test_a_throttled_write_is_late(clock: Clock) -> None:
     bench = Bench("throttled-write-acked-early")
     for _ in range(101):
         bench.write(0, X)
     bench.write(0, Y)
     assert bench.read(0, BLOCK) == X
-    time.sleep(0.02)
+    clock.advance(0.02)
     assert bench.read(0, BLOCK) == Y
 
 
 def test_a_slow_write_is_answered_early() -> None:
-    mutant = Bench("slow-write-answered-early").mutant
-    request = Request(Command.WRITE, 0, 0, 1, 1, b"x")
-
-    def fail(slow: Request) -> Reply:
-        time.sleep(0.5 if slow.payload == b"x" else 0)
-        raise BlockError(errno.EIO, "failed")
-
-    assert mutant.handle(request, fail).error == 0
-    with pytest.raises(BlockError):
-        mutant.handle(Request(Command.WRITE, 0, 0, 1, 1, b"y"), fail)
+    assert_answered_early("slow-write-answered-early", Command.WRITE)
 
 
 def test_a_cut_payload_is_filled_up(serve: Serve) -> None:
@@ -127,7 +114,7 @@ def test_a_cut_payload_is_filled_up(serve: Serve) -> None:
             head = m.REQUEST.pack(REQUEST_MAGIC, 0, Command.WRITE, 9, 0, 2 * BLOCK)
             nbd.sock.sendall(head + b"z" * 100)
             nbd.cut()
-        time.sleep(0.3)
+        wait_for_clients(server, 0)
         found = read(server, "v", 0, 2 * BLOCK)
         assert found[:100] == b"z" * 100
         assert found[100:BLOCK] == Y[100:]
