@@ -1,7 +1,8 @@
 """Run commands of this project in minimal Debian systems, below a directory, without a container.
 
     python tools/debian_roots.py bare [--release trixie]...   the README's commands on bare systems
-    python tools/debian_roots.py other-qemu [CASE...]         cases with the QEMU of Debian 13
+    python tools/debian_roots.py other-qemu [--release trixie-backports]... [CASE...]
+                                                              cases with newer QEMUs
     python tools/debian_roots.py container                    build and run packaging/Containerfile
     python tools/debian_roots.py run RELEASE -- COMMAND...    any command in the fresh clone there
 
@@ -29,6 +30,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RELEASES = ("bookworm", "trixie")
+BACKPORTS = "-backports"
+QEMU_RELEASES = ("trixie", f"trixie{BACKPORTS}")
+"""Where newer QEMUs come from: 10.0 and, in November 2026, 11.1."""
+_PIN = "Package: *\nPin: release n={}\nPin-Priority: 900\n"
+"""QEMU of the backports needs firmware from there too (apt_preferences(5))."""
 USER = "tester"
 MIRROR = os.environ.get("QBDCHECK_DEBIAN_MIRROR", "http://deb.debian.org/debian")
 PASSED = ("PIP_DEFAULT_TIMEOUT", "PIP_INDEX_URL", "http_proxy", "https_proxy", "no_proxy")
@@ -88,8 +94,11 @@ def base_root(release: str) -> Path:
 
 @contextmanager
 def system(release: str) -> Iterator[Path]:
-    """Yield the root of a fresh system with a clone of HEAD in /srv/qbdcheck.git."""
-    base = base_root(release)
+    """Yield the root of a fresh system with a clone of HEAD in /srv/qbdcheck.git.
+
+    A release that ends with ``-backports`` prefers the packages there.
+    """
+    base = base_root(release.removesuffix(BACKPORTS))
     with tempfile.TemporaryDirectory(prefix="qbd-root-", dir="/var/tmp") as directory:
         root = Path(directory) / "root"
         subprocess.run(["cp", "-a", str(base), str(root)], check=True)
@@ -100,6 +109,10 @@ def system(release: str) -> Iterator[Path]:
             ["git", "clone", "--quiet", "--bare", str(ROOT), str(root / "srv/qbdcheck.git")],
             check=True,
         )
+        if release.endswith(BACKPORTS):
+            sources = root / "etc/apt/sources.list.d/backports.list"
+            sources.write_text(f"deb {MIRROR} {release} main\n")
+            (root / "etc/apt/preferences.d/backports").write_text(_PIN.format(release))
         yield root
 
 
@@ -187,12 +200,12 @@ OTHER_QEMU: Sequence[Sequence[str]] = (
 """What runs with another QEMU, if no case is named: all cases that a version can change."""
 
 
-def other_qemu(runs: Sequence[Sequence[str]]) -> None:
-    """Run cases with the QEMU of Debian 13, in a clone there; all runs, also if one fails.
+def other_qemu(release: str, runs: Sequence[Sequence[str]]) -> None:
+    """Run cases with the QEMU of a release, in a clone there; all runs, also if one fails.
 
     :raise SystemExit: a run failed; the exit status is 1.
     """
-    with system("trixie") as root:
+    with system(release) as root:
         must(root, f"apt-get update -q && {readme_packages()} -q")
         must(root, "git clone --quiet /srv/qbdcheck.git qbdcheck")
         must(root, "cd qbdcheck && ./check --install --doctor")
@@ -278,10 +291,11 @@ def main() -> int:
     one.add_argument("--tests", default="", help="arguments of --tests; by default none, as in CI")
     one.add_argument("--quick", action="store_true", help="the same as --tests='-e lint'")
     one = commands.add_parser("other-qemu")
+    one.add_argument("--release", action="append", choices=QEMU_RELEASES, help="default: all")
     one.add_argument("cases", nargs="*", help="arguments of ./check; by default OTHER_QEMU")
     commands.add_parser("container")
     one = commands.add_parser("run")
-    one.add_argument("release", choices=RELEASES)
+    one.add_argument("release", choices=sorted({*RELEASES, *QEMU_RELEASES}))
     one.add_argument("argv", nargs="+", metavar="COMMAND")
     options, rest = parser.parse_known_args()
     try:
@@ -292,7 +306,8 @@ def main() -> int:
             container()
         elif options.command == "other-qemu":
             given = [*options.cases, *rest]
-            other_qemu([given] if given else OTHER_QEMU)
+            for release in options.release or QEMU_RELEASES:
+                other_qemu(release, [given] if given else OTHER_QEMU)
         else:
             with system(options.release) as root:
                 must(root, f"apt-get update -q && {readme_packages()} -q")

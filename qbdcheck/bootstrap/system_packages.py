@@ -203,8 +203,8 @@ def ensurepip_fix() -> str:
 def run_or_raise(command: Sequence[str], what: str) -> None:
     """Run `command` quietly.
 
-    :raise InstallError: it failed; the message has the last line of its output, where apt and pip
-        print the reason.
+    :raise InstallError: it failed; the message has the unmet dependency, or the last line of the
+        output, where apt and pip print the reason.
     """
     try:
         done = subprocess.run(
@@ -219,6 +219,11 @@ def run_or_raise(command: Sequence[str], what: str) -> None:
                 f"{what} failed: the certificate of the package server is not trusted."
                 " If a proxy of your company replaces certificates, set PIP_CERT to the file"
                 f" with its CA. Then run {COMMAND} --install again"
+            )
+        if unmet := [line for line in lines if " : Depends: " in line]:
+            raise InstallError(
+                f"{what} failed: the package sources do not fit together: {unmet[0]}. Run"
+                f" `{what}` yourself until it works, then run {COMMAND} --install again"
             )
         errors = [line for line in lines if line.startswith(("E:", "ERROR:", "Error:"))]
         reason = (errors or lines or ["no output"])[-1]

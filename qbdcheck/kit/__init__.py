@@ -69,6 +69,7 @@ MODULES = (
     "crash.sqlite_disk",
     "crash.wal_store",
     "crash.xfs_judge",
+    "data_file",
     "errno_matrix",
     "error_policies",
     "expectations",

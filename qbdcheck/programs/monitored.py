@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
+from qbdcheck.clock import pause
 from qbdcheck.errors import ProgramError
 from qbdcheck.machine_speed import Limit
 from qbdcheck.programs.blockdev import Blockdev, dashed
@@ -162,6 +163,18 @@ class Monitored(CloseOrAbandon):
         if "error" in job:
             raise QmpFailed(f"job {job_id}", "JobFailed", str(job["error"]))
         return job
+
+    def wait_progress(self, job_id: str, within_s: float = 30.0) -> None:
+        """Wait until a block job has processed its first bytes: it is past its preparation.
+
+        :raise ProgramError: there is no such job, or it took too long.
+        """
+        limit = Limit(within_s)
+        while not self._job(job_id)["current-progress"]:
+            if limit.left_s() == 0:
+                message = f"job {job_id} has done nothing after {limit.seconds:g} s"
+                raise ProgramError(message, self.process.argv, None)
+            pause(0.01)
 
     def _job(self, job_id: str) -> dict[str, Any]:
         jobs: list[dict[str, Any]] = self.execute("query-jobs")

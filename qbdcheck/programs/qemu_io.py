@@ -263,6 +263,8 @@ class QemuIo(CloseOrAbandon):
         if returncode == 0 or (returncode == 1 and self._failed_visibly):
             return
         why = tail(rest) or ("a flush failed" if self._flushed else "a command failed silently")
+        if "Failed flush for" in rest:  # QEMU 11 reports it, QEMU 10 only exits with 1
+            why = f"a flush failed: {why}"
         message = f"qemu-io {describe_exit(returncode)} at its end: {why}"
         raise ProgramError(message, self.argv, returncode, rest)
 

@@ -29,6 +29,10 @@ _TIMESTAMP = re.compile(
 _PID = re.compile(r"\b(?P<word>pid|PID|process)(?P<between>[ =:]+)\d+\b")
 _DISK_SIZE = re.compile(r"^(?P<head>\s*disk size: )[0-9.]+(?: ?[KMGT]i?B| bytes)?$", re.MULTILINE)
 _ACTUAL_SIZE = re.compile(r'"actual-size": \d+')
+_JSON_ERROR = re.compile(
+    r"(?<=: )\d+:\d+: (?P<words>JSON parse error, (?:premature end of input|[a-z ]+))"
+)
+_JSON_WORDS = {"JSON parse error, premature end of input": "JSON parse error, premature EOI"}
 _QEMU_VERSION = re.compile(
     r"\b(?P<program>(?:qemu-[a-z0-9_-]+|QEMU emulator)) version \d+\.\d+\.\d+(?: \([^)]*\))?"
 )
@@ -81,6 +85,11 @@ def filter_versions(text: str) -> str:
     return _QMP_VERSION.sub('"qemu": VERSION, "package": PACKAGE', text)
 
 
+def filter_json_errors(text: str) -> str:
+    """Give errors of QEMU's JSON parser the words of QEMU 10: QEMU 11 adds line and column."""
+    return _JSON_ERROR.sub(lambda found: _JSON_WORDS.get(found["words"], found["words"]), text)
+
+
 def filter_case_words(text: str) -> str:
     """Remove the word of a case from names on a server of all cases (``{case}`` of a profile)."""
     return _CASE_WORD.sub("", text)
@@ -107,6 +116,7 @@ FILTERS: tuple[Filter, ...] = (
     filter_pids,
     filter_disk_usage,
     filter_versions,
+    filter_json_errors,
     filter_case_words,
 )
 """The filters that do not depend on the run, in the order of their application."""

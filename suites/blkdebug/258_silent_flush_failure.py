@@ -1,7 +1,7 @@
 """This case checks that a failed flush shows in qemu-io's exit status and harms no later write.
 
-How: qemu-io prints nothing for a failed flush, so only its exit status shows it. The data must be
-right. Without a write since the last flush none is sent, and the rule does not fire.
+How: before QEMU 11 qemu-io prints nothing for a failed flush, so only its exit status shows it. The
+data must be right. Without a write since the last flush none is sent, and the rule does not fire.
 Guards: close-error-lost.
 Related: flush-error-swallowed.
 """

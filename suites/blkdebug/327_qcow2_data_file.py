@@ -12,6 +12,7 @@ from errno import ENOSPC
 from qbdcheck.kit import IoFailed, case
 from qbdcheck.kit.blkdebug import blkdebug, errno_of_failure, error
 from qbdcheck.kit.blockdev import json_filename, over
+from qbdcheck.kit.data_file import create_over
 from qbdcheck.kit.expectations import errno_name, expect_equal, expect_failure
 
 
@@ -19,10 +20,9 @@ from qbdcheck.kit.expectations import errno_name, expect_equal, expect_failure
     groups="inject errors qcow2 format",
     basis=("MUST: QEMU, interop/qcow2", "POLICY: image-survives-errors"),
 )
-def test(new_disk, qemu_io, qemu_img):
+def test(new_disk, qemu_io, qemu_img, storage_daemon):
     image, data = new_disk("2M"), new_disk("1M", prefill=False)
-    options = f"data_file={data.backend.filename},data_file_raw=on"
-    qemu_img("create", "-q", "-f", "qcow2", "-o", options, image.backend.filename, str(data.size))
+    create_over(storage_daemon, image, data, data.size, raw=True)
 
     def chain(image_rules=(), data_rules=()):
         below = blkdebug(image.protocol_blockdev(), *image_rules)

@@ -14,7 +14,7 @@ WRITES = (  # offset, size, step, count, depth, further arguments
     (0, 4 * KIB, 4 * KIB, 64, 16, ()),
     (MIB + 512, 512, 8 * KIB, 50, 8, ("--flush-interval=10", "--no-drain")),
     (3 * MIB, 64 * KIB, 128 * KIB, 12, 4, ("--flush-interval=4",)),
-    (6 * MIB, 16 * KIB, 16 * KIB, 128, 64, ()),
+    (6 * MIB, 16 * KIB, 16 * KIB, 127, 64, ()),  # QEMU 11 never writes the last piece of a disk
 )
 
 

@@ -7,17 +7,16 @@ Related: flush-one-child-only, wrong-volume-or-lun, misdirected-write.
 
 from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename, over
+from qbdcheck.kit.data_file import create_over
 from qbdcheck.kit.expectations import expect_equal, expect_identical, expect_sound
 
 KIB, MIB = 1 << 10, 1 << 20
 
 
 @case(groups="format qcow2", basis="MUST: QEMU, interop/qcow2")
-def test(new_disk, qemu_io, qemu_img):
+def test(new_disk, qemu_io, qemu_img, storage_daemon):
     meta, data = new_disk("2M"), new_disk("2M")
-    options = f"data_file={data.backend.filename},data_file_raw=on"
-    name = meta.backend.filename
-    qemu_img("create", "-q", "-f", "qcow2", "-o", options, name, str(data.size))
+    create_over(storage_daemon, meta, data, data.size, raw=True)
     nodes = over("qcow2", meta.protocol_blockdev(), data_file=data.protocol_blockdev())
     image = json_filename(nodes)
     data.shadow.discard(0, data.size)  # create may clear any part of it

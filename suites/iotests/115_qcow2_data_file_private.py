@@ -11,16 +11,16 @@ import copy
 from oracles.shadow import Shadow
 from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename, over
+from qbdcheck.kit.data_file import create_over
 from qbdcheck.kit.expectations import expect_content, expect_sound
 
 KIB, MIB = 1 << 10, 1 << 20
 
 
 @case(groups="format qcow2 snapshot quick", basis="MUST: QEMU, interop/qcow2")
-def test(new_disk, qemu_io, qemu_img, scratch):
+def test(new_disk, qemu_io, qemu_img, storage_daemon, scratch):
     meta, data = new_disk("2M"), new_disk("3M")
-    options = f"data_file={data.backend.filename}"
-    qemu_img("create", "-q", "-f", "qcow2", "-o", options, meta.backend.filename, "1M")
+    create_over(storage_daemon, meta, data, MIB, raw=False)
     nodes = over("qcow2", meta.protocol_blockdev(), data_file=data.protocol_blockdev())
     image = json_filename(nodes)
     shadow = Shadow(MIB, data.shadow.identity)

@@ -24,6 +24,7 @@ def test(disk, new_disk, qemu_io, storage_daemon):
             qsd.qmp("blockdev-mirror", job_id="mirror", device="source", target="copy", sync="full",
                     auto_dismiss=False, granularity=CHUNK, buf_size=CHUNK, speed=CHUNK,
                     copy_mode="write-blocking")  # fmt: skip
+            qsd.wait_progress("mirror")  # while it prepares, QEMU 11 notes writes for later
             for offset in OFFSETS:
                 io.write(offset, CHUNK)
             io.write_zeroes(4 << 20, CHUNK)

@@ -311,3 +311,13 @@ def test_a_certificate_that_is_not_trusted_is_named() -> None:
     command = [sys.executable, "-c", f"{pip}; print('ERROR: No matching distribution'); exit(1)"]
     with pytest.raises(InstallError, match="set PIP_CERT"):
         run_or_raise(command, "pip")
+
+
+def test_an_unmet_dependency_is_named() -> None:
+    apt = " qemu-system-x86 : Depends: seabios (> 1.17) but 1.16 is to be installed"
+    last = "E: The following information from --solver 3.0 may provide additional context:"
+    command = [sys.executable, "-c", f"print({apt!r}); print({last!r}); exit(100)"]
+    with pytest.raises(InstallError, match=r"seabios \(> 1.17\) but 1.16") as caught:
+        run_or_raise(command, "apt-get install qemu-system-x86")
+    assert "network" not in str(caught.value)
+    assert "additional context" not in str(caught.value)

@@ -49,6 +49,22 @@ def test_refused_command_has_class_and_text(short: Path) -> None:
     assert caught.value.description == "Failed to find node with node-name='none'"
 
 
+def test_a_job_is_waited_for_until_it_has_begun(short: Path, image: Path) -> None:
+    copy = short / "copy"
+    copy.write_bytes(bytes(1 << 20))
+    with StorageDaemon(Programs(), short) as qsd:
+        qsd.add(file_node(image, "from"))
+        qsd.add(file_node(copy, "to"))
+        qsd.qmp(
+            "blockdev-mirror", job_id="j", device="from", target="to", sync="full",
+            granularity=1 << 16, buf_size=1 << 16, speed=1 << 16,
+        )  # fmt: skip
+        qsd.wait_progress("j")
+        assert 0 < qsd.qmp("query-jobs")[0]["current-progress"] < 1 << 20
+        with pytest.raises(ProgramError, match="no job k"):
+            qsd.wait_progress("k")
+
+
 def test_job_is_waited_for_and_dismissed(short: Path, image: Path) -> None:
     copy = short / "copy"
     copy.write_bytes(bytes(1 << 20))

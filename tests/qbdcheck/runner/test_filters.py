@@ -11,6 +11,7 @@ from qbdcheck.runner.filters import (
     filter_case_words,
     filter_dates,
     filter_disk_usage,
+    filter_json_errors,
     filter_node_names,
     filter_path,
     filter_pids,
@@ -124,3 +125,15 @@ def test_the_longest_replacement_wins_whatever_the_order() -> None:
 def test_all_filters_together_leave_errors_and_data_alone() -> None:
     text = "write failed: No space left\nPattern verification failed at offset 512, 512 bytes\n"
     assert Filters(Path("/tmp/qc-1/2")).apply(text) == text
+
+
+def test_json_errors_have_the_words_of_qemu_10() -> None:
+    new = "Could not parse the JSON options: 1:2: JSON parse error, premature end of input"
+    old = "Could not parse the JSON options: JSON parse error, premature EOI"
+    assert filter_json_errors(new) == old
+    assert filter_json_errors(old) == old
+    assert filter_json_errors("x: 1:107: JSON parse error, duplicate key") == (
+        "x: JSON parse error, duplicate key"
+    )
+    kept = "x: JSON parse error, invalid keyword; y: 1:2: no error of the parser"
+    assert filter_json_errors(kept) == kept
