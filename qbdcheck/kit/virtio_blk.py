@@ -27,6 +27,7 @@ from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.disk_io import WrongData
 from qbdcheck.targets.placeholders import fill
 from reference_backend.vhost_user.front_end import (
+    CONFIG_BYTES,
     WANTED,
     WANTED_PROTOCOL,
     FrontEnd,
@@ -57,6 +58,7 @@ from reference_backend.vhost_user.requests import (
 from reference_backend.vhost_user.ring import DESCRIPTOR, Ring, RingError, Segment
 
 __all__ = [
+    "CONFIG_BYTES",
     "DESCRIPTOR",
     "GUEST_BASE",
     "HEADER",
@@ -84,6 +86,7 @@ __all__ = [
     "longest_segment",
     "name_of",
     "polled",
+    "queue_count",
     "send_one",
     "serves",
     "socket_of",
@@ -219,7 +222,12 @@ class VirtioBlk:
                 if pending.done.is_set():
                     break
                 must_not_be_starved(f"{what} was not completed within {REPLY_LIMIT_S:g} s")
-                raise RequestHangs(f"{what}: the daemon has not completed it in time")
+                why = "the daemon has not completed it in time"
+                queue = self.requests.queues[pending.queue]
+                kick(queue)
+                if pending.done.wait(_CALL_S):
+                    why = queue.ring.why_a_kick_helped()
+                raise RequestHangs(f"{what}: {why}")
         if pending.failure is not None:
             raise RequestLost(f"{what}: {pending.failure}")
         return pending.status()
@@ -371,7 +379,7 @@ def wait_used(queue: Queue, count: int, what: str) -> list[int]:
             if limit.is_over:
                 late = f"{what}: {len(heads)} of {count} requests were completed"
                 must_not_be_starved(f"{late} in time")
-                raise RequestHangs(f"{late}, and no more")
+                raise RequestHangs(f"{late}, and {_after_a_kick(queue)}")
 
 
 def longest_segment(front_end: FrontEnd) -> int:
@@ -437,6 +445,13 @@ def _must_interrupt(queue: Queue, what: str) -> None:
     while not wait_for_call(queue, _STEP_S):
         if limit.is_over:
             raise RequestHangs(f"{what}: the used ring has a request for which no interrupt came")
+
+
+def _after_a_kick(queue: Queue) -> str:
+    """Kick a daemon that has stopped; say whether that helped."""
+    kick(queue)
+    wait_for_call(queue, _CALL_S)
+    return queue.ring.why_a_kick_helped() if queue.ring.used_count() else "no more"
 
 
 def _shape(pieces: Sequence[int], indirect: bool) -> str:

@@ -135,8 +135,9 @@ class FrontEnd:
             self.offered = self.ask_u64(Code.GET_FEATURES)
             self.features = self.offered & features
             if self.offered & Feature.PROTOCOL_FEATURES:
-                self.protocol = self.ask_u64(Code.GET_PROTOCOL_FEATURES) & protocol
-                self.send_u64(Code.SET_PROTOCOL_FEATURES, self.protocol)
+                accepted = self.ask_u64(Code.GET_PROTOCOL_FEATURES) & protocol
+                self.send_u64(Code.SET_PROTOCOL_FEATURES, accepted)
+                self.protocol = accepted  # only from here on may a message ask for a reply
             self.most_queues = self.ask_u64(Code.GET_QUEUE_NUM) if self.protocol & P.MQ else 1
             self.send(Code.SET_OWNER)
             self.send_u64(Code.SET_FEATURES, self.features)
@@ -205,16 +206,23 @@ class FrontEnd:
 
         :raise MessageError: the daemon has no such message, or refused it.
         """
+        return Config(*CONFIG.unpack(self.part_of_config(0, CONFIG_BYTES)[: CONFIG.size]))
+
+    def part_of_config(self, offset: int, length: int) -> bytes:
+        """Return bytes of the configuration space.
+
+        :raise MessageError: the daemon has no such message, or refused it.
+        """
         if not self.protocol & P.CONFIG:
             msg = "the daemon does not offer the protocol feature CONFIG, which tells the size"
             raise MessageError(msg)
-        head = m.CONFIG_HEAD.pack(0, CONFIG_BYTES, 0)
-        reply, _ = self.ask(Code.GET_CONFIG, head + bytes(CONFIG_BYTES))
+        head = m.CONFIG_HEAD.pack(offset, length, 0)
+        reply, _ = self.ask(Code.GET_CONFIG, head + bytes(length))
         data = reply[m.CONFIG_HEAD.size :]
-        if len(data) != CONFIG_BYTES:
-            msg = f"GET_CONFIG: a reply with {len(data)} bytes, and not {CONFIG_BYTES}"
+        if len(data) != length:
+            msg = f"GET_CONFIG: a reply with {len(data)} bytes, and not {length}"
             raise MessageError(msg)
-        return Config(*CONFIG.unpack(data[: CONFIG.size]))
+        return data
 
     def new_inflight(self, queues: int, size: int) -> tuple[bytes, int]:
         """Ask for an area that remembers requests in flight; return its description and file.

@@ -27,6 +27,10 @@ _STATUS, _TABLE = 32, 64
 """Offsets in the memory of a request: its header is first, its data begins on a page of its own."""
 _CHECK_S = 1.0
 """Seconds between two checks whether the queue was closed."""
+_PATIENCE = 15
+"""Checks without an interrupt after which the queue is checked."""
+_AT_ONCE_S = 0.1
+"""Seconds within which a daemon continues that had only missed a kick."""
 
 
 class Kind(enum.IntEnum):
@@ -67,6 +71,8 @@ class Pending:
         self.done = threading.Event()
         self.written = 0
         """Bytes that the daemon says it wrote."""
+        self.queue = 0
+        """The number of the queue that it was sent on."""
         self.failure: str | None = None
         """Why there is no status: the daemon ended, or broke a rule."""
 
@@ -166,14 +172,16 @@ class Requests:
         indirect: bool,
         queue: int,
         direct: int = 0,
+        backwards: bool = False,
     ) -> None:
         """Make a request with these descriptors available; wait while the ring is full.
 
         :param direct: with ``indirect``, how many segments come before the table.
+        :param backwards: with ``indirect``, whether the table is in the opposite order.
 
         :raise MessageError: the daemon is gone.
         """
-        one = self.queues[queue]
+        one, pending.queue = self.queues[queue], queue
         needed = direct + 1 if indirect else len(segments)
         with self._changed:
             while not self.failure and one.ring.room() < needed:
@@ -182,7 +190,7 @@ class Requests:
                 pending.free()
                 raise MessageError(self.failure)
             table = pending.table if indirect else None
-            head = one.ring.add(segments, indirect=table, direct=direct)
+            head = one.ring.add(segments, indirect=table, direct=direct, backwards=backwards)
             self._pending[queue][head] = pending
             if one.ring.must_notify(1):
                 kick(one)
@@ -223,8 +231,32 @@ class Requests:
                 self.fail(str(error))
                 self._on_failure(str(error))
                 return
+            checks = 0
             while not found and not self._closed:
                 found = wait_for_call(queue, _CHECK_S)  # as a guest: without it, nobody looks
+                checks = checks + 1 if self._pending[number] else 0
+                if not found and checks == _PATIENCE and self._is_stuck(number):
+                    return
+
+    def _is_stuck(self, number: int) -> bool:
+        """Return whether an interrupt or a kick was lost. If so, end all requests.
+
+        A slow daemon breaks no rule, and is waited for.
+        """
+        queue = self.queues[number]
+        reason = "the used ring has a request for which no interrupt came"
+        if not queue.ring.used_count():
+            kick(queue)
+            if not wait_for_call(queue, _AT_ONCE_S):
+                return False
+            os.eventfd_write(queue.call, 1)  # taken again by who waits
+            reason = queue.ring.why_a_kick_helped()
+            if self._closed or not queue.ring.used_count():
+                return False
+        reason = f"queue {number}: {reason}"
+        self.fail(reason)
+        self._on_failure(reason)
+        return True
 
     def _finish(self, number: int) -> bool:
         """Take completions; return whether there were any.

@@ -72,6 +72,8 @@ class Ring:
         self._chains: dict[int, list[int]] = {}
         self._next = self._seen = start
         self._lock = threading.Lock()
+        self.kick_is_wanted = True
+        """What `must_notify` said last."""
         self._put(self.available + 2, start)
         self._put(self.used + 2, start)
         self._put(self.used + 4 + 8 * size, start)  # what the device left when it stopped there
@@ -86,7 +88,12 @@ class Ring:
         return len(self._free)
 
     def add(
-        self, segments: Sequence[Segment], *, indirect: int | None = None, direct: int = 0
+        self,
+        segments: Sequence[Segment],
+        *,
+        indirect: int | None = None,
+        direct: int = 0,
+        backwards: bool = False,
     ) -> int:
         """Make one chain available; return its head. `must_notify` says whether to kick.
 
@@ -94,13 +101,18 @@ class Ring:
         :param indirect: offset of a table in the memory with room for the segments: the chain then
             takes one descriptor of the ring.
         :param direct: so many segments come before the table, in descriptors of the ring.
+        :param backwards: behind its first descriptor, the table is in the opposite order.
 
         :raise IndexError: the ring has not enough free descriptors.
         """
-        return self.add_chains([(segments, indirect)], direct)[0]
+        return self.add_chains([(segments, indirect)], direct, backwards=backwards)[0]
 
     def add_chains(
-        self, chains: Sequence[tuple[Sequence[Segment], int | None]], direct: int = 0
+        self,
+        chains: Sequence[tuple[Sequence[Segment], int | None]],
+        direct: int = 0,
+        *,
+        backwards: bool = False,
     ) -> list[int]:
         """Make several chains available by one change of the index; return their heads."""
         with self._lock:
@@ -110,7 +122,7 @@ class Ring:
                 raise IndexError(msg)
             heads = []
             for number, (segments, table) in enumerate(chains):
-                head = self._write_chain(segments, table, direct)
+                head = self._write_chain(segments, table, direct, backwards)
                 slot = (self._next + number) % self.size
                 self._put(self.available + 4 + 2 * slot, head)
                 heads.append(head)
@@ -131,10 +143,19 @@ class Ring:
     def must_notify(self, added: int) -> bool:
         """Return whether the daemon wants a kick for the last ``added`` chains (section 2.7.10)."""
         order_memory()
-        if not self.event_idx:
-            return not self._get(self.used) & _NO_NOTIFY
-        event = self._get(self.used + 4 + 8 * self.size)
-        return (self._next - event - 1) % _U16 < added
+        if self.event_idx:
+            event = self._get(self.used + 4 + 8 * self.size)
+            self.kick_is_wanted = (self._next - event - 1) % _U16 < added
+        else:
+            self.kick_is_wanted = not self._get(self.used) & _NO_NOTIFY
+        return self.kick_is_wanted
+
+    def why_a_kick_helped(self) -> str:
+        """Say which rule a daemon broke that continues after a further kick."""
+        if self.kick_is_wanted:
+            return "the daemon continued only after a second kick"
+        by = "avail_event" if self.event_idx else "the flag NO_NOTIFY"
+        return f"the daemon continued only after a kick that it had not asked for by {by}"
 
     def pop(self) -> list[Used]:
         """Return the chains that the daemon has used since the last call, and free them.
@@ -181,13 +202,16 @@ class Ring:
         """Return the next index of the available ring, and that of the used ring."""
         return self._next, self._get(self.used + 2)
 
-    def _write_chain(self, segments: Sequence[Segment], table: int | None, direct: int) -> int:
+    def _write_chain(
+        self, segments: Sequence[Segment], table: int | None, direct: int, backwards: bool
+    ) -> int:
         """Write a chain: all in the ring, or ``direct`` segments and a table of the rest."""
         parts = [_descriptor_of(segment) for segment in segments]
         if table is not None:
-            _write(self._map, [table + 16 * n for n in range(len(parts) - direct)], parts[direct:])
-            rest = 16 * (len(parts) - direct)
-            parts[direct:] = [(GUEST_BASE + table, rest, INDIRECT)]
+            count = len(parts) - direct
+            order = [0, *(range(count - 1, 0, -1) if backwards else range(1, count))]
+            _write(self._map, [table + 16 * n for n in order], parts[direct:], order)
+            parts[direct:] = [(GUEST_BASE + table, 16 * count, INDIRECT)]
         places = [self._free.pop() for _ in parts]
         _write(self._map, [self.offset + 16 * place for place in places], parts, places)
         self._chains[places[0]] = places
@@ -210,14 +234,13 @@ def _write(
     memory: mmap.mmap,
     at: Sequence[int],
     parts: Sequence[tuple[int, int, int]],
-    places: Sequence[int] = (),
+    places: Sequence[int],
 ) -> None:
     """Write descriptors, each with the number of the next one.
 
     :param at: where each is written.
-    :param places: their numbers; by default 0, 1, 2, ..., as in an indirect table.
+    :param places: their numbers, in the ring or in the table.
     """
-    places = places or range(len(parts))
     for number, (address, length, flags) in enumerate(parts):
         if number + 1 < len(parts):
             DESCRIPTOR.pack_into(

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from random import Random
+
 import pytest
 
 from oracles.damage import Damage
 from oracles.shadow import Shadow
 from oracles.stamps import Identity
-from qbdcheck.kit.virtio_blk import judge, named
+from qbdcheck.kit import virtio_blk
+from qbdcheck.kit.request_errors import RequestHangs
+from qbdcheck.kit.virtio_blk import FrontEnd, Ring, judge, named, polled, wait_used
+from qbdcheck.kit.virtio_reads import Reads
 from qbdcheck.programs.requests_sent import OK, forget, last_requests
 from qbdcheck.targets.disk_io import WrongData
+from reference_backend.memory_pool import MemoryPool
+from reference_backend.vhost_user.back_end import BackEnd
 
 
 def test_wrong_data_names_the_read_and_its_buffers() -> None:
@@ -33,3 +41,31 @@ def test_what_is_sent_has_a_name_until_it_was_survived() -> None:
         assert last_requests()[-1].result == ""
     finally:
         forget()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says"), [(False, "not asked for by avail_event"), (True, "a second kick")]
+)
+def test_a_kick_that_was_lost_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: bool, says: str
+) -> None:
+    monkeypatch.setattr(virtio_blk, "REPLY_LIMIT_S", 0.1)
+    monkeypatch.setattr(virtio_blk, "must_not_be_starved", lambda _late: None)
+    pool = MemoryPool(volumes=[("v", 1 << 20)])
+    server = BackEnd(str(tmp_path / "s"), pool.open("v"), ())
+    server.start()
+    with polled(FrontEnd(str(tmp_path / "s")), 16) as queue:
+        reads = Reads(queue, 1 << 20, Random(1))
+        reads.fill(together=True)
+        wait_used(queue, 5, "reads")  # the daemon waits for a kick from here on
+
+        def must_notify(ring: Ring, _added: int) -> bool:
+            ring.kick_is_wanted = wanted
+            return False
+
+        monkeypatch.setattr(Ring, "must_notify", must_notify)
+        reads.fill(together=True)
+        with pytest.raises(RequestHangs, match=f"0 of 5 requests were completed.*{says}"):
+            wait_used(queue, 5, "reads")
+    server.stop()
+    pool.close()

@@ -6,6 +6,7 @@ import gc
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,10 +16,20 @@ from blockio.errors import BlockError
 from blockio.layers import Below, Reply, Request
 from reference_backend.client import Client
 from reference_backend.memory_pool import MemoryPool
-from reference_backend.vhost_user.back_end import BackEnd
+from reference_backend.vhost_user import requests
+from reference_backend.vhost_user.back_end import BackEnd, Session
+from reference_backend.vhost_user.block_requests import BlockRequests
+from reference_backend.vhost_user.device_ring import Chain, DeviceRing
 from reference_backend.vhost_user.disk import VhostUserDisk
 from reference_backend.vhost_user.front_end import WANTED, FrontEnd
-from reference_backend.vhost_user.messages import Code, Feature, MessageError
+from reference_backend.vhost_user.messages import (
+    NEED_REPLY,
+    Code,
+    Feature,
+    MessageError,
+    ProtocolFeature,
+)
+from reference_backend.vhost_user.ring import Ring
 from tests.reference_backend.running import wait_until
 
 SIZE = 1 << 20
@@ -187,3 +198,75 @@ def test_a_daemon_that_does_not_start_is_told(tmp_path: Path) -> None:
         _, errors = bridge.communicate(timeout=20)
         assert bridge.returncode == 2
     assert errors == "reference_backend vhost-user: the daemon ended, exit code 1\n"
+
+
+def test_no_reply_is_asked_for_before_that_is_negotiated(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Session._handle
+
+    def handle(session: Session, code: int, flags: int, payload: bytes, fds: list[int]) -> None:
+        if flags & NEED_REPLY and not session._protocol & ProtocolFeature.REPLY_ACK:
+            raise MessageError(f"message {code} asks for a reply")
+        real(session, code, flags, payload, fds)
+
+    monkeypatch.setattr(Session, "_handle", handle)
+    front_end = FrontEnd(path)
+    assert front_end.protocol & ProtocolFeature.REPLY_ACK
+    front_end.close()
+
+
+def _quick_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "_CHECK_S", 0.05)
+    monkeypatch.setattr(requests, "_PATIENCE", 2)
+
+
+def test_a_lost_interrupt_is_named(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _quick_look(monkeypatch)
+    real = DeviceRing.put
+
+    def put(ring: DeviceRing, head: int, written: int) -> bool:
+        real(ring, head, written)
+        return False
+
+    monkeypatch.setattr(DeviceRing, "put", put)
+    failures: list[str] = []
+    disk = VhostUserDisk(path, 1, failures.append)
+    with pytest.raises(BlockError, match="for which no interrupt came"):
+        disk.read(0, 512)
+    disk.close()
+    assert len(failures) == 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says"), [(False, "not asked for by avail_event"), (True, "a second kick")]
+)
+def test_a_lost_kick_is_named(
+    path: str, monkeypatch: pytest.MonkeyPatch, wanted: bool, says: str
+) -> None:
+    _quick_look(monkeypatch)
+
+    def must_notify(ring: Ring, _added: int) -> bool:
+        ring.kick_is_wanted = wanted
+        return False
+
+    disk = VhostUserDisk(path, 1, lambda _reason: None)
+    assert disk.read(0, 512) == bytes(512)
+    monkeypatch.setattr(Ring, "must_notify", must_notify)
+    with pytest.raises(BlockError, match=says):
+        disk.read(0, 512)
+    disk.close()
+
+
+def test_a_slow_daemon_is_waited_for(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _quick_look(monkeypatch)
+    real = BlockRequests.execute
+
+    def execute(one: BlockRequests, chain: Chain) -> int:
+        time.sleep(0.5)
+        return real(one, chain)
+
+    monkeypatch.setattr(BlockRequests, "execute", execute)
+    disk = VhostUserDisk(path, 1, lambda _reason: None)
+    assert disk.read(0, 512) == bytes(512)
+    disk.close()
