@@ -14,8 +14,10 @@ from mutants.knobs import ALWAYS
 from mutants.mutant import Mutant
 from mutants.patching import replace
 from reference_backend.vhost_user import block_requests
+from reference_backend.vhost_user.back_end import Session
 from reference_backend.vhost_user.block_requests import Answer, BlockRequests
 from reference_backend.vhost_user.device_ring import Chain
+from reference_backend.vhost_user.messages import CONFIG_HEAD, Code
 from reference_backend.vhost_user.requests import ID_BYTES, RANGE, Kind, Status
 
 _SEGMENTS = 8
@@ -264,3 +266,69 @@ class VirtioIdentityOverruns(VirtioMutant):
         if kind == Kind.GET_ID and rest[-1] > ID_BYTES and self.strikes():
             return found._replace(data=found.data.ljust(rest[-1], b"\0"))
         return found
+
+
+class VirtioStatusOfFourBytes(VirtioMutant):
+    """The status is a number of 32 bits."""
+
+    id = "virtio-status-of-four-bytes"
+    says = r"behind the status byte"
+    source = "cloud-hypervisor pull request 6586 (the status field is a byte, not u32)"
+    breaks = "the three bytes behind the status become zero"
+    where = (BlockRequests, "execute")
+
+    def instead(self, real: Any, requests: BlockRequests, chain: Chain) -> int:
+        """Write behind the last byte, which is the status."""
+        written = int(real(requests, chain))
+        last = chain.writes[-1]
+        if self.strikes():
+            start = ctypes.addressof(ctypes.c_char.from_buffer(last))
+            ctypes.memset(start + len(last), 0, 3)
+        return written
+
+
+class VirtioCacheWithoutFlush(VirtioWriteCacheStaysOn):
+    """A driver that does not accept FLUSH gets a write-back cache nevertheless."""
+
+    id = "virtio-cache-without-flush"
+    source = "cloud-hypervisor issue 1216 (VIRTIO 1.2, 5.2.6.2)"
+    breaks = "writes are not durable at their end although the driver cannot flush"
+
+    def install(self) -> None:
+        """Leave the cache on, whatever the features are."""
+
+        def make(real: Any) -> Any:
+            def set_features(session: Session, payload: bytes, fds: list[int]) -> None:
+                real(session, payload, fds)
+                if session._requests.write_through and self.strikes():  # noqa: SLF001  # a mutant
+                    session._requests.write_through = False  # noqa: SLF001
+
+            return set_features
+
+        handlers = Session._handlers  # noqa: SLF001
+        handlers[Code.SET_FEATURES] = make(handlers[Code.SET_FEATURES])
+
+
+class VirtioConfigurationFrom0(VirtioMutant):
+    """The offset of a range of the configuration is not used."""
+
+    id = "virtio-configuration-from-0"
+    says = r"GET_CONFIG"
+    source = "QEMU, libvhost-user (docs/findings.md)"
+    breaks = "a part of the configuration is always that at offset 0"
+
+    def install(self) -> None:
+        """Answer with the first bytes."""
+
+        def make(real: Any) -> Any:
+            def get_config(session: Session, payload: bytes, fds: list[int]) -> bytes:
+                offset, size, flags = CONFIG_HEAD.unpack_from(payload)
+                if not offset or not self.strikes():
+                    return bytes(real(session, payload, fds))
+                first = bytes(real(session, CONFIG_HEAD.pack(0, size, flags), fds))
+                return payload[: CONFIG_HEAD.size] + first[CONFIG_HEAD.size :]
+
+            return get_config
+
+        handlers = Session._handlers  # noqa: SLF001
+        handlers[Code.GET_CONFIG] = make(handlers[Code.GET_CONFIG])

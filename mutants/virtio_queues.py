@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 
 from mutants.patching import die, replace
 from mutants.virtio import VirtioMutant
-from reference_backend.vhost_user.back_end import QueueWorker, Session
+from reference_backend.vhost_user.back_end import QueueWorker, Session, Vring
 from reference_backend.vhost_user.device_ring import BadRing, Chain, DeviceRing, GuestMemory, Region
 from reference_backend.vhost_user.inflight import Inflight
 from reference_backend.vhost_user.messages import Code, MessageError
-from reference_backend.vhost_user.ring import DESCRIPTOR, INDIRECT, NEXT
+from reference_backend.vhost_user.ring import DESCRIPTOR, INDIRECT, NEXT, WRITE
 
 _TABLE = 8
 _USED_TWICE = 50
@@ -344,3 +344,99 @@ class VirtioLastBatchDoneAgain(VirtioMutant):
             region._put(14, used_index)  # noqa: SLF001  # a mutant changes code
         found: list[int] = real(region, used_index)
         return found
+
+
+class VirtioTableInOrder(VirtioMutant):
+    """An indirect table is read from its beginning to its end."""
+
+    id = "virtio-table-in-order"
+    shows = ("unknown", "altered", "misplaced data", "zeroed", "lost write")
+    source = "class known from devices that expect what Linux builds (VIRTIO 1.2, 2.7.5.3)"
+    breaks = "the links of a table are not followed, so in another order they lead to other buffers"
+    where = (DeviceRing, "chain")
+
+    def instead(self, real: Any, ring: DeviceRing, head: int) -> Any:
+        """Take the descriptors as they are, up to one without a link."""
+        descriptors = ring._descriptors  # noqa: SLF001  # a mutant changes code
+        address, length, flags, _ = DESCRIPTOR.unpack_from(descriptors, 16 * head)
+        if not flags & INDIRECT or length % 16:
+            return real(ring, head)
+        parts = list(DESCRIPTOR.iter_unpack(b"".join(ring.memory.ranges(address, length))))
+        linked = [part for part in enumerate(parts, 1) if part[1][2] & NEXT]
+        if all(following == at for at, (_, _, _, following) in linked) or not self.strikes():
+            return real(ring, head)
+        chain = Chain(head, [], [])
+        for address, length, flags, _ in parts:
+            some = chain.writes if flags & WRITE else chain.reads
+            some += ring.memory.ranges(address, length)
+            if not flags & NEXT:
+                break
+        return chain
+
+
+class VirtioOldMemoryKept(VirtioMutant):
+    """Translations of guest addresses are remembered beyond a new table of memory."""
+
+    id = "virtio-old-memory-kept"
+    shows = ("hang", "unknown", "lost write", "misplaced data", "zeroed")
+    says = r"after another file became the memory"
+    source = "SPDK issue 3132"
+    breaks = "where a new region has the addresses of an old one, buffers are in the old one"
+
+    def install(self) -> None:
+        """Keep the regions of the last table for buffers, not for rings."""
+
+        def make(real: Any) -> Any:
+            def set_mem_table(session: Session, payload: bytes, fds: list[int]) -> None:
+                old = {(one.guest, one.size): one for one in session._memory.regions}  # noqa: SLF001
+                real(session, payload, fds)
+                session._memory.old = old  # type: ignore[attr-defined]  # noqa: SLF001
+
+            return set_mem_table
+
+        def make_ranges(real: Any) -> Any:
+            def ranges(memory: GuestMemory, address: int, length: int) -> Any:
+                old = getattr(memory, "old", {})
+                kept = [old.get((one.guest, one.size), one) for one in memory.regions]
+                if kept != list(memory.regions) and self.strikes():
+                    return real(GuestMemory(kept), address, length)
+                return real(memory, address, length)
+
+            return ranges
+
+        handlers = Session._handlers  # noqa: SLF001
+        handlers[Code.SET_MEM_TABLE] = make(handlers[Code.SET_MEM_TABLE])
+        replace(GuestMemory, "ranges", make_ranges)
+
+
+class VirtioInflightOfFirstQueue(VirtioMutant):
+    """Only the requests of the first queue are remembered."""
+
+    id = "virtio-inflight-of-first-queue"
+    shows = ("hang",)
+    says = r"on queue 1"
+    source = "class known from restarts (vhost-user.rst, Inflight I/O tracking)"
+    breaks = "requests of other queues that were in flight when the server died are lost"
+
+    def install(self) -> None:
+        """Have no region for other queues, and go on behind what the driver made available."""
+
+        def make(real: Any) -> Any:
+            def region_of(session: Session, vring: Vring) -> Inflight | None:
+                found: Inflight | None = real(session, vring)
+                other = session._vrings.index(vring) > 0  # noqa: SLF001  # a mutant changes code
+                return None if found and other and self.strikes() else found
+
+            return region_of
+
+        def make_start(real: Any) -> Any:
+            def start(session: Session, vring: Vring) -> None:
+                if session._inflight and vring.addresses and vring is not session._vrings[0]:  # noqa: SLF001
+                    at = session._memory.user(vring.addresses[2] + 2, 2)  # noqa: SLF001
+                    vring.base = int.from_bytes(at, "little")
+                real(session, vring)
+
+            return start
+
+        replace(Session, "_region_of", make)
+        replace(Session, "_start", make_start)

@@ -178,7 +178,10 @@ class Session:
         return m.U64.pack(_OFFERED | (Feature.RO if self._device.read_only else 0))
 
     def _set_features(self, payload: bytes, _fds: list[int]) -> None:
-        self._features = _number(payload)
+        features = _number(payload)
+        if features != self._features:  # without FLUSH, writes are durable (VIRTIO 1.2, 5.2.6.2)
+            self._requests.write_through = not features & Feature.FLUSH
+        self._features = features
 
     def _get_protocol_features(self, _payload: bytes, _fds: list[int]) -> bytes:
         return m.U64.pack(_PROTOCOL)

@@ -2,8 +2,10 @@
 
 How: writes and reads with their data in one segment, in pages, in sectors, and cut at any byte; as
 a chain in the ring and by an indirect table. Then with the header in two parts, the header and the
-data in one descriptor, and the data and the status in one. A device may assume no arrangement.
-Guards: virtio-status-in-last-of-one, virtio-segment-lost, virtio-indirect-limit.
+data in one descriptor, the data and the status in one, and a table whose descriptors are linked in
+another order than they are in. A device may assume no arrangement.
+Guards: virtio-status-in-last-of-one, virtio-segment-lost, virtio-indirect-limit,
+virtio-table-in-order.
 """
 
 from qbdcheck.kit import case
@@ -19,7 +21,8 @@ from qbdcheck.kit.virtio_blk import (
 )
 
 ROUNDS = 60
-LAYOUTS = ("header in two parts", "header and data together", "data and status together")
+TOGETHER, BACKWARDS = "data and status together", "by a table whose links go backwards"
+LAYOUTS = ("header in two parts", BACKWARDS, "header and data together", TOGETHER)
 
 
 @case(
@@ -39,8 +42,8 @@ def test(disk, seed):
             io.write(offset, length, pieces=pieces, indirect=indirect)
             io.read(offset, length, pieces=cut(random, length, io, random.randrange(4)))
         fits = io.longest_segment >= io.block + HEADER.size
-        for layout in LAYOUTS if fits else LAYOUTS[:1]:
-            for indirect in {False, io.has(Feature.INDIRECT_DESC)}:
+        for layout in LAYOUTS if fits else LAYOUTS[:2]:
+            for indirect in {layout == BACKWARDS, True} & {False, io.has(Feature.INDIRECT_DESC)}:
                 offset = random.randrange(0, disk.size // io.block) * io.block
                 strange(io, layout, offset, indirect=indirect)
                 io.read(offset, io.block)
@@ -64,7 +67,7 @@ def cut(random, length, io, way):
 
 def strange(io, layout, offset, *, indirect):
     """Write one block (or read it) with a layout that guests do not use, and judge the answer."""
-    reads = layout == "data and status together"
+    reads = layout in {TOGETHER, BACKWARDS}
     data = b"" if reads else io.disk.shadow.stamped(offset, io.block)
     pending = Pending(io.requests, len(data), io.block + 1 if reads else 0, 8)
     memory = io.front_end.memory.map
@@ -73,19 +76,20 @@ def strange(io, layout, offset, *, indirect):
     memory[pending.data_offset : pending.data_offset + len(data)] = data
     status = Segment(pending.status_offset, 1, to_driver=True)
     whole = Segment(pending.data_offset, io.block, to_driver=reads)
-    head = Segment(start, HEADER.size, to_driver=False)
+    segments = [Segment(start, HEADER.size, to_driver=False), whole, status]
     if layout == "header in two parts":
         halves = [Segment(start, 8, to_driver=False), Segment(start + 8, 8, to_driver=False)]
         segments = [*halves, whole, status]
-    elif reads:
+    elif layout == TOGETHER:
         memory[pending.data_offset + io.block] = Status.UNWRITTEN
-        segments = [head, whole._replace(length=io.block + 1)]
-    else:
+        segments[1:] = [whole._replace(length=io.block + 1)]
+    elif layout != BACKWARDS:
         segments = [Segment(start, HEADER.size + io.block, to_driver=False), status]
-    io.requests.submit(pending, segments, indirect=indirect, queue=0)
+    backwards = layout == BACKWARDS
+    io.requests.submit(pending, segments, indirect=indirect, queue=0, backwards=backwards)
     what = f"{'a read' if reads else 'a write'} of {io.block} bytes at {offset}, {layout}"
     answer = io.finish(pending, what)
-    if reads:
+    if layout == TOGETHER:
         answer = memory[pending.data_offset + io.block]
     seen = pending.data()[: io.block] if reads else b""
     pending.free()

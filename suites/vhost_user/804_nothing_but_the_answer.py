@@ -4,7 +4,7 @@ How: reads of one block to many, into memory that holds a pattern; the bytes bef
 between the segments must keep it, and each byte of the segments must be data of the disk. Writes
 and flushes change their status byte alone. An identity has 20 bytes at most, and a shorter buffer
 is not overrun.
-Guards: virtio-writes-past-segment, virtio-identity-overruns.
+Guards: virtio-writes-past-segment, virtio-identity-overruns, virtio-status-of-four-bytes.
 """
 
 from qbdcheck.kit import case
@@ -54,7 +54,8 @@ def apart(io, kind, lengths, sector, what):
     ]
     head = Segment(pending.offset, HEADER.size, to_driver=False)
     status = Segment(pending.status_offset, 1, to_driver=True)
-    around = bytes(memory[pending.status_offset + 1 : pending.status_offset + 17])
+    around = bytes((PATTERN,)) * 16
+    memory[pending.status_offset + 1 : pending.status_offset + 17] = around
     io.requests.submit(pending, [head, *parts, status], indirect=False, queue=0)
     answer = io.finish(pending, what)
     seen = [bytes(memory[part.offset : part.offset + part.length]) for part in parts]

@@ -2,12 +2,21 @@
 
 How: one file as one region, as two and as many, with addresses and offsets that differ. The queue,
 headers and data lie in different regions, and data lies across the border of two, as pages of two
-memory nodes may. Then the queue stops, the table of memory changes, and the queue continues.
-Guards: virtio-second-region-lost.
+memory nodes may. Then the queue stops, the table of memory changes, and the queue continues. At the
+end another file is at the addresses of the first one: what a daemon remembers of that is stale.
+Guards: virtio-second-region-lost, virtio-old-memory-kept.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.virtio_blk import Kind, SharedMemory, connect, judge, longest_segment, send_one
+from qbdcheck.kit.virtio_blk import (
+    Kind,
+    Ring,
+    SharedMemory,
+    connect,
+    judge,
+    longest_segment,
+    send_one,
+)
 
 SIZE = 4 << 20
 LENGTH = 8192
@@ -38,8 +47,16 @@ def test(disk, seed):
                 offset = random.randrange(disk.size // length) * length
                 for at in (border - length // 2, border, SIZE - length):
                     move(disk, queue, (offset, length), at, f"with {count} regions of memory")
+        base = front_end.stop_queue(0)
+        other = SharedMemory(SIZE)
+        front_end.send_regions(other, table[-1])
+        ring = Ring(other, 32, event_idx=queue.ring.event_idx, start=base)
+        queue = front_end.start_ring(ring, base, index=0)
+        for at in (SIZE // 2, SIZE - length):
+            move(disk, queue, (0, length), at, "after another file became the memory")
         front_end.close()
         memory.close()
+        other.close()
     disk.verify()
 
 

@@ -3,8 +3,9 @@
 How: reads are in flight when the daemon is killed. It starts again, and the front end comes back
 with its ring and with the area of requests in flight. What was not used before is completed now,
 each once; what was used is not. In half of the rounds the area is as if the daemon had died between
-the used ring's index and the flag of its last request.
-Guards: virtio-inflight-forgotten, virtio-last-batch-done-again.
+the used ring's index and the flag of its last request; in the others the reads are on the last of
+two queues, if the daemon has as many.
+Guards: virtio-inflight-forgotten, virtio-last-batch-done-again, virtio-inflight-of-first-queue.
 """
 
 import os
@@ -17,6 +18,7 @@ from qbdcheck.kit.virtio_blk import (
     inflight_region,
     judge,
     kick,
+    queue_count,
     wait_lost,
     wait_used,
 )
@@ -38,9 +40,10 @@ def test(disk, seed):
         if not front_end.protocol & ProtocolFeature.INFLIGHT_SHMFD:
             front_end.close()
             raise NotRun("the daemon does not offer INFLIGHT_SHMFD")
-        area, fd = front_end.new_inflight(1, SIZE)
+        count = 1 if number % 2 else queue_count(front_end, front_end.config(), 2)
+        area, fd = front_end.new_inflight(count, SIZE)
         front_end.set_inflight(area, fd)
-        queue = front_end.start_queue(SIZE)
+        queue = [front_end.start_queue(SIZE) for _ in range(count)][-1]
         ring, reads = queue.ring, Reads(queue, disk.size, random, LENGTH)
         heads = reads.fill(together=True)
         judge_all(reads, disk, wait_used(queue, len(heads), f"{len(heads)} reads"))
@@ -56,14 +59,17 @@ def test(disk, seed):
         disk.backend.start()
         again = connect(disk, memory=memory)
         again.set_inflight(area, fd)
+        for _ in range(count - 1):
+            again.start_queue(SIZE)
         queue = again.start_ring(ring, ring.indexes()[1])
         kick(queue)
         rest = sorted(set(heads) - set(before))
         what = f"{len(rest)} of {len(heads)} reads were in flight when the daemon was killed"
+        what += f", on queue {count - 1}"
         used = wait_used(queue, len(rest), what)
         assert sorted(used) == rest, f"{what}, with descriptors {rest}; {used} were used after"
         judge_all(reads, disk, used)
-        base = again.stop_queue(0)
+        base = again.stop_queue(count - 1)
         assert not ring.pop(), f"{what}; more were used than these"
         assert base == ring.indexes()[0], f"{what}; the daemon has taken requests up to {base}"
         again.close()
