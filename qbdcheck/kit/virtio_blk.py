@@ -93,6 +93,7 @@ __all__ = [
     "wait_for_call",
     "wait_lost",
     "wait_used",
+    "wrong_data_after",
 ]
 
 REPLY_LIMIT_S = 5.0
@@ -148,8 +149,18 @@ def judge(shadow: Shadow, offset: int, data: Data, what: str) -> None:
 
     :raise WrongData: the data is not one of the permitted contents.
     """
-    try:
+    with wrong_data_after(what):
         disk_io.judge(shadow, offset, data, what)
+
+
+@contextlib.contextmanager
+def wrong_data_after(what: str) -> Iterator[None]:
+    """Let the findings of wrong data say what came before, or which read it was.
+
+    :raise WrongData: as what is done meanwhile.
+    """
+    try:
+        yield
     except WrongData as error:
         named_findings = [replace(one, request=one.request or what) for one in error.findings]
         raise WrongData(what, named_findings) from None
@@ -274,8 +285,11 @@ class VirtioBlk:
         pieces: Sequence[int] = (),
         indirect: bool = False,
         queue: int = 0,
+        after: str = "",
     ) -> bytes:
         """Read, compare with the shadow, and return the bytes.
+
+        :param after: what messages name instead of the read: the request that it judges.
 
         :raise AssertionError: the daemon answers with an error, or the data is wrong.
         """
@@ -285,7 +299,7 @@ class VirtioBlk:
         )
         what = f"a read of {length} bytes at {offset}{_shape(pieces, indirect)}"
         data = self.must_succeed(pending, what)
-        judge(self.disk.shadow, offset, data, what)
+        judge(self.disk.shadow, offset, data, f"after {after}" if after else what)
         return data
 
     def judge(self, offset: int, data: bytes, what: str) -> None:

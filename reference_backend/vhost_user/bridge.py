@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from blockio.errors import BlockError, VolumeNotFound
@@ -79,7 +82,7 @@ def serve_vhost_user(arguments: Arguments) -> int:
             daemon = None
             if arguments.daemon:
                 daemon = cleanup.enter_context(_daemon(arguments.daemon))
-            disk = VhostUserDisk(arguments.to, arguments.seed, failures.append)
+            disk = VhostUserDisk(arguments.to, arguments.seed, partial(_failed, failures))
             cleanup.callback(disk.close)
             _connect_first(disk, daemon)
             server = Server(
@@ -96,8 +99,26 @@ def serve_vhost_user(arguments: Arguments) -> int:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     if failures:
-        sys.stderr.write(f"reference_backend vhost-user: {failures[0]}\n")
+        _say(failures[0])
     return 1 if failures else 0
+
+
+def _say(reason: str) -> None:
+    sys.stderr.write(f"reference_backend vhost-user: {reason}\n")
+    sys.stderr.flush()
+
+
+def _failed(failures: list[str], reason: str) -> None:
+    """Note why the server must end.
+
+    The thread of a request ends it at once: its client would see a failed request first, and then
+    nobody would ask why.
+    """
+    if threading.current_thread() is threading.main_thread():
+        failures.append(reason)
+        return
+    _say(reason)
+    os._exit(1)  # the daemon gets SIGKILL, as `_daemon` says
 
 
 def _connect_first(disk: VhostUserDisk, daemon: subprocess.Popen[bytes] | None) -> None:

@@ -248,6 +248,8 @@ class VhostUserDisk:
                     kind, offset // SECTOR, data, reads,
                     pieces=pieces, indirect=indirect, queue=queue,
                 )  # fmt: skip
+            how = ", by an indirect table" if indirect else ""
+            pending.shape = f"{len(pieces) or 1} segments{how}, queue {queue}"
         except (MessageError, OSError) as error:
             raise BlockError(errno.ESHUTDOWN, str(error)) from error
         mark_under_way()
@@ -265,8 +267,12 @@ class VhostUserDisk:
         pending.free()
         if status == Status.OK:
             return data
-        unknown = errno.EIO, f"status {status:#04x}, which does not exist"
-        number, name = _STATUS.get(status, unknown)
+        if status not in _STATUS:
+            wrong = "no status" if status == Status.UNWRITTEN else f"status {status:#04x}"
+            reason = f"the daemon completed a {what} with {wrong} ({pending.shape})"
+            self._on_failure(reason)
+            raise BlockError(errno.EIO, reason)
+        number, name = _STATUS[status]
         raise BlockError(number, f"{what}: {name}")
 
     def _has(self, feature: Feature) -> bool:

@@ -73,6 +73,8 @@ class Pending:
         """Bytes that the daemon says it wrote."""
         self.queue = 0
         """The number of the queue that it was sent on."""
+        self.shape = ""
+        """What a message says of its segments."""
         self.failure: str | None = None
         """Why there is no status: the daemon ended, or broke a rule."""
 
@@ -228,8 +230,8 @@ class Requests:
             try:
                 found = self._finish(number)
             except RingError as error:
-                self.fail(str(error))
                 self._on_failure(str(error))
+                self.fail(str(error))
                 return
             checks = 0
             while not found and not self._closed:
@@ -254,8 +256,8 @@ class Requests:
             if self._closed or not queue.ring.used_count():
                 return False
         reason = f"queue {number}: {reason}"
-        self.fail(reason)
         self._on_failure(reason)
+        self.fail(reason)
         return True
 
     def _finish(self, number: int) -> bool:

@@ -33,11 +33,11 @@ def test(disk, seed):
             raise NotRun("the daemon offers neither discards nor write zeroes")
         for number in range(ROUNDS):
             kind = list(kinds)[number % len(kinds)]
-            send(io, random, kind, random.randint(1, min(kinds[kind], 8)))
+            what = send(io, random, kind, random.randint(1, min(kinds[kind], 8)))
             if number % 4 == 3:
                 io.write(random.randrange(disk.size // io.block) * io.block, io.block)
             parts = pieces(io)
-            io.read(0, sum(parts), pieces=parts)
+            io.read(0, sum(parts), pieces=parts, after=what)
     disk.verify()
 
 
@@ -50,7 +50,7 @@ def pieces(io):
 
 
 def send(io, random, kind, count):
-    """Send one request with ``count`` ranges that do not overlap, and tell the shadow."""
+    """Send one request with ``count`` ranges that do not overlap; return what it was."""
     blocks = min(io.disk.size, 1 << 20) // io.block
     places = sorted(random.sample(range(blocks), min(2 * count, blocks // 2 * 2)))
     unmap = UNMAP if kind == Kind.WRITE_ZEROES and random.random() < 0.5 else 0
@@ -70,3 +70,4 @@ def send(io, random, kind, count):
         else:
             io.disk.shadow.discard(offset, length)
     io.must_succeed(io.requests.send(kind, 0, payload, pieces=cut), what)
+    return what

@@ -9,7 +9,15 @@ Guards: virtio-write-cache-stays-on, virtio-cache-without-flush.
 
 from qbdcheck.kit import NotRun, case
 from qbdcheck.kit.server_ends import cut
-from qbdcheck.kit.virtio_blk import RANGE, WANTED, Feature, Kind, VirtioBlk, connect
+from qbdcheck.kit.virtio_blk import (
+    RANGE,
+    WANTED,
+    Feature,
+    Kind,
+    VirtioBlk,
+    connect,
+    wrong_data_after,
+)
 
 ROUNDS, WRITES = 9, 9
 WITHOUT = WANTED & ~(Feature.FLUSH | Feature.CONFIG_WCE)
@@ -33,6 +41,9 @@ def test(disk, seed):
         features = WANTED | Feature.CONFIG_WCE if has_switch else WITHOUT
         with VirtioBlk(disk, features=features) as io:
             on = bool(has_switch and round_ % 3 == 1)
+            state = "after writes of a driver that accepts neither FLUSH nor CONFIG_WCE"
+            if has_switch:
+                state = f"after writes{' and a flush' if on else ''} with writeback={on:d}"
             if has_switch:
                 io.front_end.set_write_cache(on)
                 assert io.front_end.config().wce == on, f"`writeback` is not {on} after it was set"
@@ -51,4 +62,5 @@ def test(disk, seed):
             else:
                 disk.shadow.flush()  # without a cache, what was answered is durable
         cut(disk, seed + round_)
-        disk.verify()
+        with wrong_data_after(f"{state}, and the end of the daemon"):
+            disk.verify()

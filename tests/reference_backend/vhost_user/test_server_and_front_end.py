@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from blockio.errors import BlockError
 from blockio.layers import Below, Reply, Request
 from reference_backend.client import Client
 from reference_backend.memory_pool import MemoryPool
+from reference_backend.vhost_user import bridge as bridge_module
 from reference_backend.vhost_user import requests
 from reference_backend.vhost_user.back_end import BackEnd, Session
 from reference_backend.vhost_user.block_requests import BlockRequests
@@ -270,3 +272,31 @@ def test_a_slow_daemon_is_waited_for(path: str, monkeypatch: pytest.MonkeyPatch)
     disk = VhostUserDisk(path, 1, lambda _reason: None)
     assert disk.read(0, 512) == bytes(512)
     disk.close()
+
+
+def test_a_request_without_a_status_is_a_failure_of_the_daemon(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BlockRequests, "execute", lambda _self, _chain: 1)
+    failures: list[str] = []
+    disk = VhostUserDisk(path, 1, failures.append)
+    with pytest.raises(BlockError, match=r"completed a read with no status \(\d+ segments"):
+        disk.read(0, 8192)
+    disk.close()
+    assert len(failures) == 1
+
+
+def test_a_daemon_that_breaks_a_rule_ends_the_server_before_its_client_hears_of_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    failures: list[str] = []
+    thread = threading.Thread(target=bridge_module._failed, args=(failures, "a broken rule"))
+    thread.start()
+    thread.join()
+    assert codes == [1]
+    assert capsys.readouterr().err == "reference_backend vhost-user: a broken rule\n"
+    assert failures == []
+    bridge_module._failed(failures, "the daemon left")  # by the main thread, which ends by itself
+    assert (codes, failures) == ([1], ["the daemon left"])
