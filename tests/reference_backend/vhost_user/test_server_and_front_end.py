@@ -298,5 +298,5 @@ def test_a_daemon_that_breaks_a_rule_ends_the_server_before_its_client_hears_of_
     assert codes == [1]
     assert capsys.readouterr().err == "reference_backend vhost-user: a broken rule\n"
     assert failures == []
-    bridge_module._failed(failures, "the daemon left")  # by the main thread, which ends by itself
+    bridge_module._failed(failures, "the daemon left")  # by the main thread, which ends alone
     assert (codes, failures) == ([1], ["the daemon left"])
