@@ -332,3 +332,18 @@ class VirtioConfigurationFrom0(VirtioMutant):
 
         handlers = Session._handlers  # noqa: SLF001
         handlers[Code.GET_CONFIG] = make(handlers[Code.GET_CONFIG])
+
+
+class VirtioUsedLength0(VirtioMutant):
+    """The used ring does not say how much was written."""
+
+    id = "virtio-used-length-0"
+    says = r"the used ring says that 0 bytes were written"
+    source = "Firecracker pull request 2364, cloud-hypervisor pull request 8066"
+    breaks = "the length in the used ring is 0 for reads too"
+    where = (BlockRequests, "execute")
+
+    def instead(self, real: Any, requests: BlockRequests, chain: Chain) -> int:
+        """Forget the length."""
+        written = int(real(requests, chain))
+        return 0 if self.strikes() else written

@@ -58,6 +58,12 @@ _ALL = (
         " part of it damages data behind the end or of a read-only volume.",
     ),
     Policy(
+        "used-length-covers-the-answer",
+        "The used ring says that at least the data and the status of a read were written.",
+        "VIRTIO lets a device write more than it says, and forbids a driver to trust the rest. To"
+        " a driver that keeps to that, a read of length 0 has no data.",
+    ),
+    Policy(
         "known-transmission-flags",
         "A server sets no transmission flag that the NBD document lacks.",
         "Clients ignore unknown flags. If a feature is offered with the bit of another one, then no"
