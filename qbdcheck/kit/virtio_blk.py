@@ -183,7 +183,10 @@ class VirtioBlk:
 
     :ivar block: bytes of the smallest request; ``most_segments`` and ``longest_segment`` limit the
         data of a request (VIRTIO 1.2, section 5.2.4).
+    :ivar context: what messages say of each request that is not completed.
     """
+
+    context = ""
 
     def __init__(
         self,
@@ -224,7 +227,7 @@ class VirtioBlk:
         :raise RequestHangs: the daemon has not used it in time.
         :raise RequestLost: the daemon ended, or broke a rule of the ring.
         """
-        limit = Limit(REPLY_LIMIT_S)
+        limit, what = Limit(REPLY_LIMIT_S), what + self.context
         while not pending.done.wait(_STEP_S):
             if self.front_end.is_lost():
                 self.requests.fail("the daemon ended the connection")

@@ -167,8 +167,8 @@ class Ring:
             count = (index - self._seen) % _U16
             if count > len(self._chains):
                 msg = (
-                    f"the used ring has {count} new elements,"
-                    f" although {len(self._chains)} requests are outstanding"
+                    f"the used ring has {count} new elements (its index went from {self._seen} to"
+                    f" {index}), although {len(self._chains)} requests are outstanding"
                 )
                 raise RingError(msg)
             found = []

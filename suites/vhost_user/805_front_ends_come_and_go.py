@@ -18,6 +18,7 @@ from qbdcheck.kit.virtio_blk import (
 from qbdcheck.kit.virtio_reads import Reads
 
 FEW = Feature.VERSION_1 | Feature.PROTOCOL_FEATURES | Feature.BLK_SIZE
+NAMES = {WANTED: "all features", FEW: "few features", WANTED & ~Feature.EVENT_IDX: "no EVENT_IDX"}
 ROUNDS = 10
 
 
@@ -31,11 +32,13 @@ ROUNDS = 10
 )
 def test(disk, seed):
     random = seed.stream("front ends")
+    features = WANTED
     for number in range(ROUNDS):
-        features = random.choice((WANTED, FEW, WANTED & ~Feature.EVENT_IDX))
+        before, features = features, random.choice(list(NAMES))
         with VirtioBlk(
             disk, features=features, queues=random.choice((1, 4)), size=random.choice((8, 64))
         ) as io:
+            io.context = f", with {NAMES[features]} after a front end with {NAMES[before]}"
             for queue in range(len(io.requests.queues)):
                 offset = random.randrange(disk.size // io.block) * io.block
                 io.write(offset, io.block, queue=queue)

@@ -39,7 +39,7 @@ def test(disk, seed):
         queue = front_end.start_queue(32)
         for number, count in enumerate(table):
             if number:
-                base = front_end.stop_queue(0)
+                base = stop(queue)
                 front_end.send_regions(memory, count)
                 queue = front_end.start_ring(queue.ring, base, index=0)
             border = SIZE // count if count > 1 else SIZE // 2
@@ -47,7 +47,7 @@ def test(disk, seed):
                 offset = random.randrange(disk.size // length) * length
                 for at in (border - length // 2, border, SIZE - length):
                     move(disk, queue, (offset, length), at, f"with {count} regions of memory")
-        base = front_end.stop_queue(0)
+        base = stop(queue)
         other = SharedMemory(SIZE)
         front_end.send_regions(other, table[-1])
         ring = Ring(other, 32, event_idx=queue.ring.event_idx, start=base)
@@ -58,6 +58,15 @@ def test(disk, seed):
         memory.close()
         other.close()
     disk.verify()
+
+
+def stop(queue):
+    """Stop a queue without requests; return the index of the next one."""
+    base, wanted = queue.front_end.stop_queue(0), queue.ring.indexes()[0]
+    assert base == wanted, (
+        f"GET_VRING_BASE: the daemon says {base}, and {wanted} is the index of the next request"
+    )
+    return base
 
 
 def move(disk, queue, place, at, how):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 from random import Random
+from threading import Event
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -12,7 +15,7 @@ from oracles.shadow import Shadow
 from oracles.stamps import Identity
 from qbdcheck.kit import virtio_blk
 from qbdcheck.kit.request_errors import RequestHangs
-from qbdcheck.kit.virtio_blk import FrontEnd, Ring, judge, named, polled, wait_used
+from qbdcheck.kit.virtio_blk import FrontEnd, Ring, VirtioBlk, judge, named, polled, wait_used
 from qbdcheck.kit.virtio_reads import Reads
 from qbdcheck.programs.requests_sent import OK, forget, last_requests
 from qbdcheck.targets.disk_io import WrongData
@@ -69,3 +72,25 @@ def test_a_kick_that_was_lost_is_named(
             wait_used(queue, 5, "reads")
     server.stop()
     pool.close()
+
+
+def test_a_request_that_is_not_completed_is_named_with_its_context(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(virtio_blk, "REPLY_LIMIT_S", 0.05)
+    monkeypatch.setattr(virtio_blk, "must_not_be_starved", lambda _late: None)
+    done = Event()
+    kicked = Event()
+    monkeypatch.setattr(virtio_blk, "kick", lambda _queue: kicked.set())
+    ring = SimpleNamespace(used_count=lambda: 0, why_a_kick_helped=lambda: "a kick helped")
+    io = VirtioBlk.__new__(VirtioBlk)
+    io.front_end = cast("Any", SimpleNamespace(is_lost=lambda: False))
+    io.requests = cast("Any", SimpleNamespace(queues=[SimpleNamespace(ring=ring)]))
+    io.context = ", after another front end"
+    pending = cast("Any", SimpleNamespace(done=done, queue=0))
+    with pytest.raises(RequestHangs, match=r"^a read, after another front end: .* not completed"):
+        io.finish(pending, "a read")
+    assert kicked.is_set()
+    monkeypatch.setattr(virtio_blk, "kick", lambda _queue: done.set())
+    with pytest.raises(RequestHangs, match=r"^a read, after another front end: a kick helped"):
+        io.finish(pending, "a read")
