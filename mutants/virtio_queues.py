@@ -440,3 +440,36 @@ class VirtioInflightOfFirstQueue(VirtioMutant):
 
         replace(Session, "_region_of", make)
         replace(Session, "_start", make_start)
+
+
+class VirtioBrokenChainKept(VirtioMutant):
+    """A chain that cannot be parsed is skipped."""
+
+    id = "virtio-broken-chain-kept"
+    says = r"was not used, and the request behind it"
+    source = "cloud-hypervisor pull request 8401"
+    breaks = "a broken chain is never used, although the queue continues"
+
+    def install(self) -> None:
+        """Take an empty chain for a broken one, and forget it."""
+
+        def make(real: Any) -> Any:
+            def chain(ring: DeviceRing, head: int) -> Any:
+                try:
+                    return real(ring, head)
+                except BadRing:
+                    if self.strikes():
+                        return Chain(head, [], [])
+                    raise
+
+            return chain
+
+        def make_execute(real: Any) -> Any:
+            def execute(worker: QueueWorker, chain: Chain) -> None:
+                if chain.reads or chain.writes:
+                    real(worker, chain)
+
+            return execute
+
+        replace(DeviceRing, "chain", make)
+        replace(QueueWorker, "_execute", make_execute)

@@ -58,6 +58,12 @@ _ALL = (
         " part of it damages data behind the end or of a read-only volume.",
     ),
     Policy(
+        "taken-chains-are-given-back",
+        "A daemon that continues a queue behind a broken chain of descriptors has used the chain.",
+        "VIRTIO lets a device stop at a broken chain. If it continues and keeps the chain, then the"
+        " guest waits forever, and its ring has less room from then on.",
+    ),
+    Policy(
         "used-length-covers-the-answer",
         "The used ring says that at least the data and the status of a read were written.",
         "VIRTIO lets a device write more than it says, and forbids a driver to trust the rest. To"

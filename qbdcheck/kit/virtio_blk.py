@@ -55,7 +55,13 @@ from reference_backend.vhost_user.requests import (
     Status,
     queue_count,
 )
-from reference_backend.vhost_user.ring import DESCRIPTOR, Ring, RingError, Segment
+from reference_backend.vhost_user.ring import (
+    DESCRIPTOR,
+    USED_ELEMENT,
+    Ring,
+    RingError,
+    Segment,
+)
 
 __all__ = [
     "CONFIG_BYTES",
@@ -64,6 +70,7 @@ __all__ = [
     "HEADER",
     "RANGE",
     "UNMAP",
+    "USED_ELEMENT",
     "WANTED",
     "WANTED_PROTOCOL",
     "Code",

@@ -5,8 +5,12 @@ from __future__ import annotations
 from random import Random
 
 from oracles.stamps import SECTOR
+from qbdcheck.clock import pause
 from qbdcheck.kit.virtio_blk import (
+    DESCRIPTOR,
+    GUEST_BASE,
     HEADER,
+    USED_ELEMENT,
     Kind,
     Queue,
     Segment,
@@ -18,6 +22,37 @@ from qbdcheck.kit.virtio_blk import (
 
 _PAGE = 4096
 """Bytes before the data of a read: its header, its status, and room for a table."""
+_NEXT, _WRITE = 1, 2
+_STEP_S, _STEPS, _MORE_STEPS = 0.02, 5, 100
+
+
+def read_behind(queue: Queue, head: int) -> list[int]:
+    """Send a read behind a chain that the case has published; return the heads that are used.
+
+    The ring must have no other requests. If the read is used, the other chain has 2 s more for it.
+
+    :param head: the first of three descriptors for the read.
+    """
+    ring = queue.ring
+    memory, at = ring.memory.map, ring.memory.take(2 * _PAGE)
+    HEADER.pack_into(memory, at, Kind.READ, 0, 0)
+    parts = ((at, HEADER.size, _NEXT), (at + _PAGE, _PAGE, _NEXT | _WRITE), (at + 32, 1, _WRITE))
+    for number, (place, length, flags) in enumerate(parts, head):
+        to = ring.offset + DESCRIPTOR.size * number
+        DESCRIPTOR.pack_into(memory, to, GUEST_BASE + place, length, flags, number + 1)
+    ring.publish(head)
+    kick(queue)
+    heads: list[int] = []
+    steps = 0
+    while len(heads) < 2 and steps < (_MORE_STEPS if head in heads else _STEPS):
+        steps += 1
+        pause(_STEP_S)
+        first = ring.used + 4
+        heads = [
+            USED_ELEMENT.unpack_from(memory, first + USED_ELEMENT.size * number)[0]
+            for number in range(ring.indexes()[1])
+        ]
+    return heads
 
 
 class Reads:

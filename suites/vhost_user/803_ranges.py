@@ -62,7 +62,8 @@ def send(io, random, kind, count):
     )
     cut = [5, len(payload) - 5] if io.most_segments > 1 and random.random() < 0.5 else ()
     name = kind.name.lower().replace("_", " ")
-    what = f"a {name} of {len(ranges)} ranges of blocks of {io.block} bytes: {ranges}"
+    how = ", with UNMAP" if unmap else ""
+    what = f"a {name} of {len(ranges)} ranges of blocks of {io.block} bytes{how}: {ranges}"
     for first, end in ranges:
         offset, length = first * io.block, (end - first) * io.block
         if kind == Kind.WRITE_ZEROES:

@@ -4,8 +4,9 @@ How: chains without a header, without room for a status, with a loop, with an in
 table, with addresses outside of the memory, with lengths that wrap; indirect tables of odd length,
 and within tables; an available index that leaps. The guest writes rings, so the daemon must expect
 all of this. It may end the connection, stop the queue, or use the chain. It must then serve a new
-front end, and the disk is unchanged.
-Guards: virtio-chain-loop-unchecked, virtio-address-unchecked.
+front end, and the disk is unchanged. A queue that continues with a request behind the chain has
+used the chain too: else its descriptors are lost.
+Guards: virtio-chain-loop-unchecked, virtio-address-unchecked, virtio-broken-chain-kept.
 """
 
 from qbdcheck.kit import case, pause
@@ -19,6 +20,7 @@ from qbdcheck.kit.virtio_blk import (
     polled,
     serves,
 )
+from qbdcheck.kit.virtio_reads import read_behind
 
 NEXT, WRITE, INDIRECT = 1, 2, 4
 BASE = 0x1_0000_0000
@@ -26,6 +28,8 @@ BASE = 0x1_0000_0000
 FAR = 0x7FFF_0000_0000
 """A guest address outside of it."""
 HEAD = (BASE, 16, NEXT, 1)
+GOOD = 12
+"""The first descriptor of the request behind a chain."""
 CHAINS = {
     "no header": [(BASE + 4096, 4096, WRITE, 0)],
     "a short header": [(BASE, 8, NEXT, 1), (BASE + 32, 1, WRITE, 0)],
@@ -47,13 +51,21 @@ CHAINS = {
 @case(
     groups="errors hostile quick",
     requires="vhost_user",
-    basis=("POLICY: clients-do-not-disturb-each-other", "POLICY: refused-request-changes-nothing"),
+    basis=(
+        "POLICY: clients-do-not-disturb-each-other",
+        "POLICY: refused-request-changes-nothing",
+        "POLICY: taken-chains-are-given-back",
+    ),
 )
-def test(disk):
+def test(disk, policy):
     for name, descriptors in CHAINS.items():
         chain = f"a chain with {name}"
         with named(chain):
-            send(disk, descriptors)
+            heads = send(disk, descriptors)
+            with policy("taken-chains-are-given-back"):
+                assert GOOD not in heads or 0 in heads, (
+                    f"{chain} was not used, and the request behind it on the same queue was"
+                )
             assert serves(disk), f"after {chain}, a new front end is not served"
     with named("an available index that leaps"):
         leap(disk)
@@ -62,7 +74,7 @@ def test(disk):
 
 
 def send(disk, descriptors):
-    """Write descriptors into a ring, and make the first one available."""
+    """Send a chain of these descriptors, and a right request behind it; return what was used."""
     with polled(connect(disk), 16) as queue:
         memory, ring = queue.ring.memory.map, queue.ring
         first = ring.memory.take(16384)
@@ -74,6 +86,7 @@ def send(disk, descriptors):
         ring.publish(0)
         kick(queue)
         pause(0.05)
+        return read_behind(queue, GOOD)
 
 
 def leap(disk):
