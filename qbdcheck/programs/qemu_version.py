@@ -16,7 +16,11 @@ from qbdcheck.programs.process import run
 Version = tuple[int, int]
 """Major and minor number. Distributions backport fixes, so the third number says little."""
 
-VERIFIED_QEMU: Mapping[str, str] = {"7.2": "Debian 12", "10.0": "Debian 13"}
+VERIFIED_QEMU: Mapping[str, str] = {
+    "7.2": "Debian 12",
+    "10.0": "Debian 13",
+    "11.1": "Debian 13 with backports",
+}
 """The versions of QEMU that this release was verified with, and the system of each."""
 
 _NUMBER = re.compile(r"\bversion (\d+)\.(\d+)")

@@ -55,9 +55,9 @@ def test_a_whole_machine_can_run_the_quick_group(suites: Path) -> None:
 @pytest.mark.parametrize(
     ("version", "end"),
     [
-        ("7.2.22", "7.2 (Debian 12), 10.0 (Debian 13)"),
-        ("10.0.13", "7.2 (Debian 12), 10.0 (Debian 13)"),
-        ("9.2.1", "10.0 (Debian 13); not with 9.2.1, which is installed"),
+        ("7.2.22", "10.0 (Debian 13), 11.1 (Debian 13 with backports)"),
+        ("10.0.13", "10.0 (Debian 13), 11.1 (Debian 13 with backports)"),
+        ("9.2.1", "(Debian 13 with backports); not with 9.2.1, which is installed"),
     ],
 )
 def test_the_verified_versions_of_qemu_are_named(version: str, end: str) -> None:
