@@ -11,6 +11,9 @@ only new mutants must be measured; without arguments the page is written from th
 is in several parts of the record, the first one in which it was killed counts. A bug that is in none
 is listed as not measured.
 
+The part quick is of 2026-12-01. The 14 bugs of the part rest were measured before: their rows come
+from the page of that time, and ``named`` from its shortened diagnosis.
+
 The section on first sight comes from `bench/results/first_sight.json`: for each mutant that was
 written before a case looked for its kind, the cases that ran at that time, and the first kill. The
 file is never measured again; entries are added with each further collection of bugs.
@@ -104,13 +107,15 @@ def _summary(fates: Fates, quick: Fates) -> str:
     by_quick = [one for one in quick.values() if one["killed"] and not one["control"]]
     controls = [fate for fate in fates.values() if fate["control"]]
     accused = [fate for fate in controls if fate["killed"]]
+    newer = sum(one not in fates and not is_control(mutant) for one, mutant in known.items())
+    judged = f"{len(accused)} of {len(controls)} controls are accused."
     return (
         f"**{len(killed)} of {len(bugs)} seeded bugs are killed**, {len(by_quick)} of them"
         f" ({100 * len(by_quick) // max(len(bugs), 1)} %) by the quick group; half of them within"
         f" {_median(killed, 'seconds'):.1f} s and {_median(killed, 'requests'):.0f} requests;"
-        f" {sum(fate['named'] for fate in killed)} diagnoses name the damage. {len(accused)} of"
-        f" {len(controls)} controls are accused. The other"
-        f" {sum(one not in fates for one in known)} mutants are newer than this measurement.\n"
+        f" {sum(fate['named'] for fate in killed)} diagnoses name the damage."
+        f" {judged if controls else 'Controls are not in this record.'} The other"
+        f" {newer} bugs are not measured.\n"
     )
 
 
