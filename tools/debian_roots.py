@@ -200,21 +200,20 @@ OTHER_QEMU: Sequence[Sequence[str]] = (
 """What runs with another QEMU, if no case is named: all cases that a version can change."""
 
 
-def other_qemu(release: str, runs: Sequence[Sequence[str]]) -> None:
-    """Run cases with the QEMU of a release, in a clone there; all runs, also if one fails.
+def other_qemu(release: str, runs: Sequence[Sequence[str]]) -> list[str]:
+    """Run cases with the QEMU of a release, in a clone there; return the runs that failed.
 
-    :raise SystemExit: a run failed; the exit status is 1.
+    :raise SystemExit: the system could not be made ready; the exit status is 1.
     """
     with system(release) as root:
         must(root, f"apt-get update -q && {readme_packages()} -q")
         must(root, "git clone --quiet /srv/qbdcheck.git qbdcheck")
         must(root, "cd qbdcheck && ./check --install --doctor")
-        failed = [
-            run for run in runs if enter(root, f"cd qbdcheck && ./check -j2 {shlex.join(run)}")
+        return [
+            f"{release}: {shlex.join(run)}"
+            for run in runs
+            if enter(root, f"cd qbdcheck && ./check -j2 {shlex.join(run)}")
         ]
-        if failed:
-            print(f"FAILED: {'; '.join(map(shlex.join, failed))}", flush=True)
-            raise SystemExit(1)
 
 
 def container() -> None:
@@ -306,8 +305,11 @@ def main() -> int:
             container()
         elif options.command == "other-qemu":
             given = [*options.cases, *rest]
-            for release in options.release or QEMU_RELEASES:
-                other_qemu(release, [given] if given else OTHER_QEMU)
+            runs = [given] if given else OTHER_QEMU
+            releases = options.release or QEMU_RELEASES
+            if failed := [one for release in releases for one in other_qemu(release, runs)]:
+                print(f"FAILED: {'; '.join(failed)}", flush=True)
+                return 1
         else:
             with system(options.release) as root:
                 must(root, f"apt-get update -q && {readme_packages()} -q")

@@ -11,9 +11,6 @@ only new mutants must be measured; without arguments the page is written from th
 is in several parts of the record, the first one in which it was killed counts. A bug that is in none
 is listed as not measured.
 
-The part quick is of 2026-12-01. The 14 bugs of the part rest were measured before: their rows come
-from the page of that time, and ``named`` from its shortened diagnosis.
-
 The section on first sight comes from `bench/results/first_sight.json`: for each mutant that was
 written before a case looked for its kind, the cases that ran at that time, and the first kill. The
 file is never measured again; entries are added with each further collection of bugs.

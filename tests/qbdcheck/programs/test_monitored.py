@@ -33,6 +33,14 @@ def image(short: Path) -> Path:
     return path
 
 
+def add_both(qsd: StorageDaemon, image: Path) -> None:
+    """Add the image as the node `from`, and an empty file of its size as `to`."""
+    copy = image.with_name("copy")
+    copy.write_bytes(bytes(image.stat().st_size))
+    qsd.add(file_node(image, "from"))
+    qsd.add(file_node(copy, "to"))
+
+
 def test_daemon_exports_a_node_over_nbd(short: Path, image: Path) -> None:
     with StorageDaemon(Programs(), short) as qsd:
         node_name = qsd.add(over("raw", file_node(image), "disk"))
@@ -50,11 +58,8 @@ def test_refused_command_has_class_and_text(short: Path) -> None:
 
 
 def test_a_job_is_waited_for_until_it_has_begun(short: Path, image: Path) -> None:
-    copy = short / "copy"
-    copy.write_bytes(bytes(1 << 20))
     with StorageDaemon(Programs(), short) as qsd:
-        qsd.add(file_node(image, "from"))
-        qsd.add(file_node(copy, "to"))
+        add_both(qsd, image)
         qsd.qmp(
             "blockdev-mirror", job_id="j", device="from", target="to", sync="full",
             granularity=1 << 16, buf_size=1 << 16, speed=1 << 16,
@@ -66,11 +71,8 @@ def test_a_job_is_waited_for_until_it_has_begun(short: Path, image: Path) -> Non
 
 
 def test_job_is_waited_for_and_dismissed(short: Path, image: Path) -> None:
-    copy = short / "copy"
-    copy.write_bytes(bytes(1 << 20))
     with StorageDaemon(Programs(), short) as qsd:
-        qsd.add(file_node(image, "from"))
-        qsd.add(file_node(copy, "to"))
+        add_both(qsd, image)
         qsd.qmp(
             "blockdev-backup", job_id="j", device="from", target="to", sync="full",
             auto_dismiss=False,
@@ -78,7 +80,7 @@ def test_job_is_waited_for_and_dismissed(short: Path, image: Path) -> None:
         assert qsd.wait_job("j")["status"] == "concluded"
         assert qsd.qmp("query-jobs") == []
         assert {"JOB_STATUS_CHANGE"} <= {event["event"] for event in qsd.events}
-    assert copy.read_bytes() == image.read_bytes()
+    assert (short / "copy").read_bytes() == image.read_bytes()
 
 
 def test_failed_job_raises_its_error_text(short: Path, image: Path) -> None:
