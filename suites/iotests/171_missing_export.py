@@ -25,7 +25,7 @@ def refusal_of(qemu_img, node, export, *, has_go):
     except ProgramError as opened:
         if opened.returncode:
             raise
-        text = f"{shown}, which is no export, was opened: another export is served for it"
+        text = f"the server opened {shown}, which is no export: it serves another one instead"
         raise WrongAnswer(text, Damage.FOREIGN, None, outcome(0)) from None
     message = error.rpartition("}}': ")[2].splitlines()[0]
     is_closed = any(word in error for word in ("end-of-file", "closed", "reset"))

@@ -46,7 +46,7 @@ _TRIALS = 36
 _NOT_PLAYED = (Damage.CHANGING, Damage.METADATA, Damage.FILE, Damage.SIZE, Damage.NOT_READY)
 _CALLS_DATA_ZERO = re.compile(r"\bzero\b")
 """The only wrong block status that a script shows: its last step compares zeroes with the data."""
-_OTHER_STATUS = "a script of requests shows no other wrong block status than data called zero"
+_OTHER_STATUS = "a script can show data that is called zero, and no other wrong block status"
 _NO_REQUEST = Step("read", 0, 0)
 """A step that sends nothing."""
 _WITHOUT_STEPS = (

@@ -99,13 +99,13 @@ def _say_group(whose: str, factor: str, group: Sequence[Trial], said: Said) -> N
         _say_fresh(group[0], said)
     elif factor == TWICE and right:
         why = "the second one repairs it, or the number of requests counts"
-        said.needed.append(f"{whose}once (right: twice; {why})")
+        said.needed.append(f"{whose}once (passes: twice; {why})")
     elif right and fails:
         said.needed.append(
-            f"{whose}{as_is}, or {' or '.join(map(_bare, fails))}; right: {', '.join(right)}"
+            f"{whose}{as_is}, or {' or '.join(map(_bare, fails))}; passes: {', '.join(right)}"
         )
     elif right:
-        said.needed.append(f"{whose}{as_is} (right: {', '.join(right)})")
+        said.needed.append(f"{whose}{as_is} (passes: {', '.join(right)})")
     elif fails:
         step = whose.removesuffix(": ")
         if is_between:
@@ -121,9 +121,9 @@ def _say_fresh(trial: Trial, said: Said) -> None:
     if trial.outcome == FAILS:
         said.indifferent.append((trial.change, ""))
     elif trial.outcome == RIGHT and "never" in trial.change:
-        said.needed.append(f"{trial.as_is} ({trial.change}: right, or it cannot be seen)")
+        said.needed.append(f"{trial.as_is} ({trial.change}: passes, or it cannot be seen)")
     elif trial.outcome == RIGHT:
-        said.needed.append(f"{trial.as_is} (right: {trial.change})")
+        said.needed.append(f"{trial.as_is} (passes: {trial.change})")
 
 
 def _bare(change: str) -> str:

@@ -26,7 +26,7 @@ def test_a_run_ends_with_the_conditions_of_its_failure(tmp_path: Path) -> None:
     assert made["outcome"] == "reproduced"
     assert made["steps"] == ["discard 512 bytes at offset 35,170"]
     assert made["failed"] == made["plays"]
-    assert "step 1: a discard (right: a write instead, write zeroes instead)" in made["needed"]
+    assert "step 1: a discard (passes: a write instead, write zeroes instead)" in made["needed"]
     assert "400: Tried again on fresh volumes: this request alone fails" in done.stdout
     assert "Under which conditions it fails" in (tmp_path / "p.html").read_text(encoding="utf-8")
 

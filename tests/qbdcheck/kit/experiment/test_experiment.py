@@ -75,9 +75,9 @@ def test_a_failure_is_made_small_and_its_conditions_are_found() -> None:
     assert (made.failed, made.plays) == (3, 3)
     assert made.steps == ("write 65,536 bytes at offset 65,536, with FUA",)
     needed = "\n".join(made.needed)
-    assert "with FUA (right: without FUA)" in needed
+    assert "with FUA (passes: without FUA)" in needed
     assert "it is at least 32,768 bytes long (32,767: right)" in needed
-    assert "a write (right: write zeroes instead, a discard instead)" in needed
+    assert "a write (passes: write zeroes instead, a discard instead)" in needed
     assert "a flush (before the check at the end)" in made.indifferent
     assert not made.unclear
     assert made.is_complete
@@ -182,5 +182,5 @@ def test_a_script_shows_only_data_that_is_called_zero(remark: str, is_shown: boo
     finding = Finding(Damage.STATUS, 0, 512, remark=remark)
     assert candidates([finding], None) == (Damage.STATUS, [])  # nothing was recorded
     reason = "the requests before the failure were not recorded"
-    other = "a script of requests shows no other wrong block status than data called zero"
+    other = "a script can show data that is called zero, and no other wrong block status"
     assert not_tried([finding]).sentence == f"Not tried again: {reason if is_shown else other}."

@@ -37,8 +37,8 @@ def test_trials_of_one_factor_make_one_line() -> None:
         said,
     )  # fmt: skip
     assert said.needed == [
-        "step 1: a discard, or write zeroes; right: a write instead",
-        "no flush before step 2 (right: a flush before step 2)",
+        "step 1: a discard, or write zeroes; passes: a write instead",
+        "no flush before step 2 (passes: a flush before step 2)",
     ]
     assert said.no_difference() == ("FUA (steps 1, 2)",)
     assert said.unclear == ["step 2: twice: failed 1 of 2 times"]
@@ -55,7 +55,7 @@ def test_on_an_empty_volume_zeroes_cannot_be_seen() -> None:
     said = Said()
     change = "on a volume that was never written"
     say_trials([trial(0, "contents before", "on a full volume", change, "right")], said)
-    assert said.needed == [f"on a full volume ({change}: right, or it cannot be seen)"]
+    assert said.needed == [f"on a full volume ({change}: passes, or it cannot be seen)"]
 
 
 def test_without_a_rule_the_edges_are_of_this_place_only() -> None:
