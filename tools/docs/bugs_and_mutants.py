@@ -111,8 +111,8 @@ def _summary(fates: Fates, quick: Fates) -> str:
         f" ({100 * len(by_quick) // max(len(bugs), 1)} %) by the quick group; half of them within"
         f" {_median(killed, 'seconds'):.1f} s and {_median(killed, 'requests'):.0f} requests;"
         f" {sum(fate['named'] for fate in killed)} diagnoses name the damage."
-        f" {judged if controls else 'Controls are not in this record.'} The other"
-        f" {newer} bugs are not measured.\n"
+        f" {judged if controls else 'Controls are not in this record.'}"
+        + (f" The other {newer} bugs are not measured.\n" if newer else "\n")
     )
 
 
