@@ -45,7 +45,7 @@ from qbdcheck.targets.description import Description
 _MATRIX = ROOT / "docs" / "bugs-and-mutants.md"
 _FINDINGS = ROOT / "docs" / "findings.md"
 _KILLED = re.compile(
-    r"\*\*(\d+) of (\d+) seeded bugs are killed\*\*.*?(\d+) of (\d+) controls", re.S
+    r"\*\*(\d+) of (\d+) seeded bugs are killed\*\*(?:.*?(\d+) of (\d+) controls are accused)?"
 )
 _FILE_WIDTH = 160
 
@@ -127,7 +127,10 @@ def reason(finding: str, path: Path = _FINDINGS) -> str:
 
 
 def kill_matrix(path: Path = _MATRIX) -> dict[str, object]:
-    """Return how many seeded bugs this version of the suite detects, as its table says."""
+    """Return how many seeded bugs this version of the suite detects, as its table says.
+
+    Controls are in it if the table has them.
+    """
     try:
         data = path.read_bytes()
     except OSError:
@@ -135,14 +138,9 @@ def kill_matrix(path: Path = _MATRIX) -> dict[str, object]:
     found = _KILLED.search(data.decode(errors="replace"))
     if found is None:
         return {}
-    killed, bugs, accused, controls = map(int, found.groups())
-    return {
-        "seeded_bugs": bugs,
-        "killed": killed,
-        "controls": controls,
-        "controls_accused": accused,
-        "sha256": hashlib.sha256(data).hexdigest(),
-    }
+    names = ("killed", "seeded_bugs", "controls_accused", "controls")
+    numbers = {name: int(text) for name, text in zip(names, found.groups(), strict=True) if text}
+    return {**numbers, "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def compare(files: Sequence[Path]) -> int:

@@ -61,10 +61,14 @@ def test_controls_are_unusual_as_described(serve: Serve) -> None:
 
 def test_replies_overtake_each_other_on_one_connection(serve: Serve) -> None:
     with serve("control-reorders") as server, server.connect("v") as nbd:
-        sent = [nbd.send_request(Command.READ, number * 4096, 4096) for number in range(30)]
-        got = [nbd.receive_reply().cookie for _ in sent]
-        assert sorted(got) == sent
-        assert got != sent
+
+        def turn() -> bool:
+            sent = [nbd.send_request(Command.READ, number * 4096, 4096) for number in range(30)]
+            got = [nbd.receive_reply().cookie for _ in sent]
+            assert sorted(got) == sent
+            return got != sent
+
+        assert any(turn() for _ in range(50))  # whether requests meet is chance
 
 
 def test_a_power_cut_tears_unflushed_writes(serve: Serve) -> None:
