@@ -173,9 +173,12 @@ def culprit_of(
     expected: Content | None,
     seen: Content | None,
     first: int | None = None,
+    *,
+    gone: int | None = None,
 ) -> Culprit | None:
     """Return what a finding contradicts; None if the life does not show it.
 
+    :param gone: the number of the change that is known not to be there; None: it is not known.
     :param first: offset of the first wrong byte: only changes of it count where several writes have
         made the sector. None: all of the life count.
     """
@@ -190,7 +193,7 @@ def culprit_of(
         return Culprit(at, text)
     if damage not in _GONE:
         return None
-    lost = _owed(life, expected, first)
+    lost = _owed(life, expected, first) if gone is None else _place_of_number(life, gone)
     if lost is None:
         return None
     if damage is Damage.TORN and (torn := _torn(life, first)) is not None:
@@ -268,6 +271,11 @@ def _place_of(life: Sequence[Moment], content: Content) -> int | None:
         if one.kind == "prefill" if content.generation == 0 else one.number == content.operation:
             return at
     return None
+
+
+def _place_of_number(life: Sequence[Moment], number: int) -> int | None:
+    """Return the place of a change by its number; 0 is the prefill."""
+    return _place_of(life, Content(What.WRITE, generation=None if number else 0, operation=number))
 
 
 def place_of(life: Sequence[Moment], seen: Content | None) -> int | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 from blockio.sizes import exact_size
 from oracles.concurrent_reads import SAME_DATA
@@ -158,10 +157,10 @@ def part_of(findings: Sequence[Finding], write: Moment) -> str:
         if one.length and one.damage.rank == Damage.STALE.rank
         and _last_at(one, start) == (write.number, write.offset)
     )  # fmt: skip
-    ranges = [(first, end) for first, end in ranges if first < end]
+    ranges = _joined([(first, end) for first, end in ranges if first < end])
     if not ranges:
         return ""
-    if any(one < other for (_, one), (other, _) in pairwise(ranges)):
+    if len(ranges) > 1:
         damaged = sum(end - first for first, end in ranges)
         return f"{damaged} of its {write.length} bytes are damaged, in {len(ranges)} parts"
     first, end = ranges[0][0], ranges[-1][1]
@@ -169,6 +168,17 @@ def part_of(findings: Sequence[Finding], write: Moment) -> str:
         return "all of it is damaged"
     inside = _inside(write.offset, write.offset + write.length, first, end)
     return f"{inside} are damaged"
+
+
+def _joined(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return sorted ranges without those that touch or overlap: several reads find one damage."""
+    joined: list[tuple[int, int]] = []
+    for first, end in ranges:
+        if joined and first <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(end, joined[-1][1])
+        else:
+            joined.append((first, end))
+    return joined
 
 
 def _last_at(finding: Finding, place: int) -> tuple[int, int] | None:
@@ -193,6 +203,8 @@ def further(findings: Sequence[Finding], finding: Finding) -> str:
     if finding.damage is Damage.STATUS:
         return _last_change(finding)
     culprit = finding.culprit
+    if finding.fit is not None and not finding.fit.is_lost:
+        return ""
     is_elsewhere = finding.damage is Damage.MISDIRECTED or finding.found_at is not None
     if is_wrong_read(finding) or is_elsewhere:
         return ""

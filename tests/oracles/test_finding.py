@@ -75,6 +75,7 @@ REQUIRED = [
         "nearby",
         "relatives",
         "volume",
+        "fit",
         "record",
     )  # newer ones, and the one that is not reported
 ]
