@@ -18,7 +18,7 @@ from oracles.fits import Fit, How
 from oracles.history import History
 from oracles.stamps import SECTOR
 
-_MOST = 64
+_MOST = 24
 """Changes of a sector that are replayed: the last ones."""
 _TELLING = 2
 """Bytes that must differ: a single byte may be equal by chance."""
@@ -142,7 +142,8 @@ def _of_own(effects: Sequence[Effect]) -> Iterator[tuple[Fit, bytes]]:
     for at in reversed(range(1, len(effects))):
         yield Fit(How.BEFORE, changes[at], changes[at - 1]), _replayed(effects[:at])
     for at in reversed(range(1, len(effects))):
-        yield Fit(How.NOT_KEPT, changes[at]), _replayed(effects[at:])
+        if any(effects[at].data):  # zeroes beyond the range of a zeroing request are another story
+            yield Fit(How.NOT_KEPT, changes[at]), _replayed(effects[at:])
     for at, (one, two) in enumerate(pairwise(effects)):
         swapped = [*effects[:at], two, one, *effects[at + 2 :]]
         yield Fit(How.ORDER, two.change, one.change), _replayed(swapped)

@@ -265,13 +265,21 @@ def _unflushed(finding: Finding) -> str:
 
 def _of_relative(finding: Finding) -> str:
     """Return that another volume was changed at the place, and what is there is of that kind."""
+    one = relative_of(finding)
+    return (
+        "" if one is None else f"; {one.lane}, which may share data with it, got {named(one)} there"
+    )
+
+
+def relative_of(finding: Finding) -> Moment | None:
+    """Return the change of another volume that is of the kind of what is there; None without."""
     seen = finding.seen
     is_zeroed = finding.damage is Damage.ZEROED
     for one in reversed(finding.relatives):
         is_write = seen is not None and one.number and one.number == seen.operation
         if (is_zeroed and one.kind in {"zero", "discard"}) or (is_write and not is_zeroed):
-            return f"; {one.lane}, which may share data with it, got {named(one)} there"
-    return ""
+            return one
+    return None
 
 
 def _last_change(finding: Finding) -> str:
