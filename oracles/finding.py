@@ -450,6 +450,8 @@ def _status(finding: Finding) -> str:
 
 DISCARDED = "it lies directly"
 """Begins the evidence of a finding beside a later discard."""
+FROM_AFAR = "later,"
+"""Begins the evidence of a zeroed place that may be that of another request."""
 READ_WAS_WRONG = "so the read was wrong"
 """End of the evidence of a finding whose place had the right data when it was read again."""
 

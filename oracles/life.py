@@ -194,7 +194,7 @@ def culprit_of(
     if damage not in _GONE:
         return None
     lost = _owed(life, expected, first) if gone is None else _place_of_number(life, gone)
-    if lost is None:
+    if lost is None or (gone is None and _is_cut_off(life, lost, first)):
         return None
     if damage is Damage.TORN and (torn := _torn(life, first)) is not None:
         return torn
@@ -271,6 +271,13 @@ def _place_of(life: Sequence[Moment], content: Content) -> int | None:
         if one.kind == "prefill" if content.generation == 0 else one.number == content.operation:
             return at
     return None
+
+
+def _is_cut_off(life: Sequence[Moment], lost: int, first: int | None) -> bool:
+    """Return whether a place was behind the end after a change: it is zero since it is back."""
+    place = life[lost].offset if first is None else first
+    sizes = [_SIZES.fullmatch(one.text) for one in life[lost:] if one.kind == "resize"]
+    return any(one is not None and int(one[2]) <= place for one in sizes)
 
 
 def _place_of_number(life: Sequence[Moment], number: int) -> int | None:

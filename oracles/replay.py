@@ -53,7 +53,7 @@ def explained(finding: Finding, whole: Difference, history: History) -> Finding:
     has_stamp = finding.seen is not None and finding.seen.what is What.STAMP
     if finding.damage not in _EXPLAINED or (has_stamp and finding.part is None):
         return finding
-    fit = _fit(whole, history, is_snapshot=finding.volume.startswith("snapshot "))
+    fit = _fit(finding, whole, history)
     if fit is None:
         return finding
     told = f"sector {finding.sector} {fit.text}"
@@ -87,7 +87,7 @@ def _content(change: Operation | None) -> Content | None:
     return Content(What.WRITE, operation=change.number)
 
 
-def _fit(whole: Difference, history: History, *, is_snapshot: bool) -> Fit | None:
+def _fit(finding: Finding, whole: Difference, history: History) -> Fit | None:
     sector, low = divmod(whole.offset, SECTOR)
     high = low + len(whole.seen)
     differing = sum(one != two for one, two in zip(whole.expected, whole.seen, strict=True))
@@ -100,11 +100,17 @@ def _fit(whole: Difference, history: History, *, is_snapshot: bool) -> Fit | Non
         lambda: _of_own(effects),
         lambda: _of_relatives(effects, history, sector),
     ]
-    for group in reversed(groups) if is_snapshot else groups:
-        for fit, data in group():
-            if data[low:high] == whole.seen:
-                return fit
+    for group in reversed(groups) if finding.volume.startswith("snapshot ") else groups:
+        fits = [fit for fit, data in group() if data[low:high] == whole.seen]
+        if fits:  # the first one, unless a change of another volume explains more of the damage
+            return max(fits, key=lambda fit: _covered(fit, finding) if fit.volume else 0)
     return None
+
+
+def _covered(fit: Fit, finding: Finding) -> int:
+    """Return how many bytes of the damage a change touches."""
+    end = min(fit.change.offset + fit.change.length, finding.offset + finding.length)
+    return end - max(fit.change.offset, finding.offset)
 
 
 def effects_of(history: History, sector: int) -> list[Effect] | None:

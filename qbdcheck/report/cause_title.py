@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from oracles.damage import Damage
-from oracles.finding import DISCARDED, Finding
+from oracles.finding import DISCARDED, FROM_AFAR, Finding
 from oracles.fits import How
 from oracles.life import Moment
 from qbdcheck.report import symptoms
@@ -26,6 +26,7 @@ _TOLD = 5
 _MOST = 0.8
 """A story needs this share of the failures."""
 _HALF = 0.5
+_TOO_FAR = "discards reach beyond their range"
 _PLACES = {
     "at most 512 bytes": "each place has at most 512 bytes",
     "over 1 MiB": "each place has over 1 MiB",
@@ -123,7 +124,7 @@ def title_of(root: Trait, shared: set[Trait]) -> str:
     told = _what(chosen)
     if not told:
         return NOTHING
-    if chosen.get("expected") and " zeroes" not in told:
+    if chosen.get("expected") and " zeroes" not in told and " instead of" not in told:
         told += " instead of zeroes"
     comma = "" if told.endswith(" lost") else ","
     told += "".join(f"{comma} {value}" for value in chosen.get("state", ()))
@@ -151,7 +152,9 @@ def story_of(mains: Sequence[Finding | None]) -> str:
         return ""
     stories = (
         (_came_from_others, _HALF, "changes of a volume also change its snapshots or clones"),
-        (_lies_beside, _HALF, "discards reach beyond their range"),
+        (_is_from_afar, _HALF, "discards or write zeroes requests go to wrong places"),
+        (_is_untouched_beside, _HALF, _TOO_FAR),
+        (_lies_beside, _MOST, _TOO_FAR),
     )
     for holds, share, title in stories:
         if sum(map(holds, known)) >= share * len(known):
@@ -194,11 +197,18 @@ def _came_from_others(finding: Finding) -> bool:
     return relative_of(finding) is not None or (fit is not None and fit.how is How.OTHERS)
 
 
-def _lies_beside(finding: Finding) -> bool:
+def _is_untouched_beside(finding: Finding) -> bool:
     """Return whether a place lies beside a later discard, and no request to the place is lost."""
     lost = _lost_change(finding)
-    is_untouched = lost is None or lost.kind == "prefill"
-    return is_untouched and any(line.startswith(DISCARDED) for line in finding.evidence)
+    return _lies_beside(finding) and (lost is None or lost.kind == "prefill")
+
+
+def _is_from_afar(finding: Finding) -> bool:
+    return any(line.startswith(FROM_AFAR) for line in finding.evidence)
+
+
+def _lies_beside(finding: Finding) -> bool:
+    return any(line.startswith(DISCARDED) for line in finding.evidence)
 
 
 def _what(chosen: Mapping[str, Sequence[str]]) -> str:
@@ -210,6 +220,8 @@ def _what(chosen: Mapping[str, Sequence[str]]) -> str:
         return _of_errors(chosen)
     contents = [kind for kind in damage if Damage(kind) in _DATA]
     parts = [_of_contents(contents, chosen)] if contents else []
+    if Damage.HANG.value in damage:
+        ends = [one for one in ends if one != "no answer"]
     parts += [_of(kind, chosen) for kind in [*damage, *ends] if kind not in contents]
     if not parts and (requests := _requests(chosen)):
         is_flush = symptoms.FLUSH in chosen.get("command", ())
@@ -255,7 +267,7 @@ def _of_contents(kinds: Sequence[str], chosen: Mapping[str, Sequence[str]]) -> s
         return "flushed data is lost" if is_lost else f"reads return {seen} instead of flushed data"
     if set(kinds) == {Damage.LOST.value} and requests:
         return f"{requests} are lost"
-    if not requests or symptoms.READ in commands:
+    if not requests or symptoms.READ in commands or Damage.FOREIGN.value in kinds:
         return f"reads return {seen}"
     of = "at places of" if set(commands) <= set(_CHANGES) else "after"
     return f"reads return {seen} {of} {requests}"

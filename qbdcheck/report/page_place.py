@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from blockio.sizes import exact_size
 from oracles.concurrent_reads import SAME_DATA
 from oracles.damage import Content, Damage, What
-from oracles.finding import SECTOR, Finding
+from oracles.finding import FROM_AFAR, SECTOR, Finding
 from oracles.life import CHANGES, DIFFERED, IN_FLIGHT, NOT_JUDGED, Moment
 from qbdcheck.report.page_damage import is_wrong_read
 from qbdcheck.report.page_surroundings import named, range_of
@@ -208,13 +208,19 @@ def further(findings: Sequence[Finding], finding: Finding) -> str:
     is_elsewhere = finding.damage is Damage.MISDIRECTED or finding.found_at is not None
     if is_wrong_read(finding) or is_elsewhere:
         return ""
-    told = _came_after(finding) or _refused(finding) or _of_relative(finding)
+    told = _from_afar(finding) or _came_after(finding) or _refused(finding) or _of_relative(finding)
     told = told or _unflushed(finding)
     if told or culprit is None:
         return told
     write = finding.life[culprit.place if culprit.lost is None else culprit.lost]
     part = part_of(findings, write) if write.kind in ("write", "zero", "discard") else ""
     return f"; {part}" if part else ""
+
+
+def _from_afar(finding: Finding) -> str:
+    """Return which later request may have gone to the place; "" without one."""
+    line = next((one for one in finding.evidence if one.startswith(FROM_AFAR)), "")
+    return f"; {line}" if line else ""
 
 
 def found_by(finding: Finding) -> str:

@@ -133,6 +133,27 @@ def test_a_change_of_a_clone_that_reached_the_snapshot_is_named(is_zero: bool) -
     assert found.fit.change.length == 100
 
 
+def test_of_several_changes_of_others_the_one_that_explains_most_is_named() -> None:
+    volume = _shadow()
+    snapshot = volume.copy(CLONE)
+    snapshot.history.volume, volume.history.volume = "snapshot s of disk", "disk"
+    snapshot.history.relatives = lambda: [snapshot.history, volume.history]
+    volume.zero(0, 1 << 20)
+    volume.zero(0, SECTOR)
+    (found,) = snapshot.check(0, bytes(8 * SECTOR))
+    assert found.fit is not None and found.fit.change.length == 1 << 20
+
+
+def test_zeroes_since_the_place_was_behind_the_end_blame_no_request() -> None:
+    shadow = _shadow()
+    old = shadow.expected(4096, SECTOR)
+    shadow.zero(0, 8192)
+    shadow.resize(2048)
+    shadow.resize(1 << 20)
+    (found,) = shadow.check(4096, old)
+    assert found.culprit is None
+
+
 def test_a_tear_at_a_place_where_no_request_ends_stays_a_tear() -> None:
     shadow = _shadow()
     old = shadow.expected(0, SECTOR)
