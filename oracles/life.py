@@ -112,10 +112,19 @@ def life_of(moments: Sequence[Moment], places: Sequence[tuple[int, int]]) -> tup
     lanes = {one.lane for one in kept}
     closed = [one for one in moments if one.kind == "close" and one.lane in lanes]
     chosen = {id(moment) for moment in (*kept, *others, *closed)}
-    return tuple(_each_once([moment for moment in moments if id(moment) in chosen]))
+    return tuple(each_once([moment for moment in moments if id(moment) in chosen]))
 
 
-def _each_once(moments: Sequence[Moment]) -> list[Moment]:
+def left_out(moments: Sequence[Moment], places: Sequence[tuple[int, int]]) -> int:
+    """Return how many moments that concern ranges `life_of` leaves out, since there are many."""
+    touching = sum(
+        one.kind not in WHOLE and any(one.touches(*place) for place in places) for one in moments
+    )
+    others = sum(one.kind in WHOLE for one in moments)
+    return max(0, touching - MOST) + max(0, others - _OTHERS)
+
+
+def each_once(moments: Sequence[Moment]) -> list[Moment]:
     """Return moments without changes that were recorded when they were sent and acknowledged later.
 
     A request in flight is recorded as one whose outcome is unknown, and again when it has ended.

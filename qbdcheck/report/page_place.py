@@ -17,6 +17,8 @@ from qbdcheck.report.page_surroundings import named, range_of
 
 _SHOWN = 4
 """Changes of a place that the list has, beside the one whose data was read."""
+_RELATIVES = 6
+"""Changes in relatives that the list has: the last ones."""
 _NAMES = {"prefill": "prefill", "write": "write", "zero": "write zeroes", "discard": "discard"}
 _CHANGING = ("WRITE", "TRIM")
 """Begin the names of commands that change data."""
@@ -100,9 +102,21 @@ def requests_there(finding: Finding) -> list[Request]:
     ]
     others = [
         replace(_request(one, finding, first), note=f"in {one.lane}", role="near", more="")
-        for one in reversed(finding.relatives)
+        for one in reversed(later_in_relatives(finding))
     ]
     return [*others, *near, *marked] if len(found) > 1 or near or others else []
+
+
+def later_in_relatives(finding: Finding) -> list[Moment]:
+    """Return the changes in volumes that may share data that came after the last one of its own.
+
+    There are six at most, the last ones.
+    """
+    offset, length = _focus(finding)
+    place = offset, min(length, SECTOR)
+    mine = (one.at_s or 0.0 for one in finding.life if one.kind in CHANGES and one.touches(*place))
+    since = max(mine, default=0.0)
+    return [one for one in finding.relatives if (one.at_s or 0.0) > since][-_RELATIVES:]
 
 
 def _focus(finding: Finding) -> tuple[int, int]:
@@ -255,7 +269,7 @@ def _of_relative(finding: Finding) -> str:
     """Return that another volume was changed at the place, and what is there is of that kind."""
     seen = finding.seen
     is_zeroed = finding.damage is Damage.ZEROED
-    for one in reversed(finding.relatives):
+    for one in reversed(later_in_relatives(finding)):
         is_write = seen is not None and one.number and one.number == seen.operation
         if (is_zeroed and one.kind in {"zero", "discard"}) or (is_write and not is_zeroed):
             return f"; {one.lane}, which may share data with it, got {named(one)} there"
@@ -276,7 +290,7 @@ def is_as_new(finding: Finding) -> bool:
 
     Then the first change may be missing, or older data was served.
     """
-    kinds = {one.kind for one in finding.life} | {one.kind for one in finding.relatives}
+    kinds = {one.kind for one in (*finding.life, *later_in_relatives(finding))}
     has_old = any(one.kind == "prefill" for one in finding.life) and is_wrong_read(finding)
     return has_old and not kinds & {"zero", "discard", "resize"}
 

@@ -74,6 +74,7 @@ REQUIRED = [
         "asked",
         "nearby",
         "relatives",
+        "not_listed",
         "volume",
         "record",
     )  # newer ones, and the one that is not reported

@@ -69,6 +69,54 @@ def test_a_long_life_shows_the_end_and_the_culprit() -> None:
     assert "culprit" in {one.role for one in life.marks}
 
 
+def test_a_change_in_a_volume_that_shares_data_has_a_lane_of_its_own() -> None:
+    parent = replace(WRITE, number=31, at_s=3.5, lane="disk")
+    early = replace(parent, number=30, at_s=0.7)
+    life = life_of(replace(LOST, relatives=(early, parent), volume="snapshot s0 of disk"))
+    assert life
+    assert [name for name, _ in life.lanes] == ["volume", "in disk", "qemu-io.0", "qemu-img"]
+    assert [(one.kind, one.number, one.role) for one in life.marks] == [
+        ("prefill", "", ""),
+        ("flush", "", ""),
+        ("write", "#30", ""),
+        ("write", "#7", "lost"),
+        ("flush", "", "culprit"),
+        ("cut", "", ""),
+        ("write", "#31", ""),
+        ("read", "", "saw"),
+    ]
+    assert life.lines[6].cells[:3] == ("3.500000", "write #31", "in disk")
+    assert life.caption == (
+        "All 8 events: 6 in snapshot s0 of disk, and 2 changes of the same place in disk, whose"
+        " other events are left out"
+    )
+
+
+def test_the_caption_says_of_how_many_events_the_table_has_the_last() -> None:
+    life = life_of(replace(LOST, not_listed=14))
+    assert life
+    assert life.caption == "The last 6 of 20 events"
+    life = life_of(LOST)
+    assert life
+    assert life.caption == "All 6 events"
+
+
+def test_long_names_of_lanes_do_not_reach_into_the_picture() -> None:
+    parent = replace(WRITE, lane="a clone with a very long name")
+    life = life_of(replace(LOST, relatives=(parent,)))
+    assert life
+    assert min(one.x for one in life.marks) - 11 > life.right > 6 * len("in a clone with a very")
+
+
+def test_volumes_with_the_same_first_name_keep_their_whole_names() -> None:
+    names = ("snapshot s1 of disk", "snapshot s1 of c3", "clone c5 of snapshot s4 of c3")
+    life = life_of(replace(LOST, relatives=tuple(replace(WRITE, lane=name) for name in names)))
+    assert life
+    assert [name for name, _ in life.lanes][2:5] == [
+        "in snapshot s1 of disk", "in snapshot s1 of c3", "in clone c5",
+    ]  # fmt: skip
+
+
 def test_without_a_record_there_is_no_picture() -> None:
     assert life_of(replace(LOST, life=())) is None
     assert script_of((), replace(LOST, life=())) is None
