@@ -37,7 +37,7 @@ from qbdcheck.report.page_map import home_of, volume_map
 from qbdcheck.report.page_place import found_by, requests_there, shapes
 from qbdcheck.report.page_reply import extents_of, head_of, received
 from qbdcheck.report.page_reply import parts_of as chunks_of
-from qbdcheck.report.page_script import script_of
+from qbdcheck.report.page_script import script_of, why_no_script
 from qbdcheck.report.page_surroundings import status_story
 from qbdcheck.report.page_verdict import verdict_of
 from qbdcheck.report.page_words import named, parts_of, request_in_words, text_of
@@ -365,6 +365,7 @@ def _failure(case: CaseEnded, budget: _Budget, experiment: CaseExperiment | None
         "chunks": chunks_of(finding.evidence) if finding else (),
         "extents": extents_of(finding.evidence) if finding else (),
         "script": script_of(case.artefacts, finding, experiment),
+        "no_script": why_no_script(case.artefacts, finding, experiment),
         "experiment": experiment,
         "compared": list(islice(compared, _COMPARED)),
         "details": split_details(_ends_of(case.details or case.message)),

@@ -12,11 +12,11 @@ from oracles.damage import Content, Damage, What
 from oracles.finding import READ_WAS_WRONG, SECTOR, Finding
 from oracles.life import DIFFERED, KILLED, NOT_JUDGED, Moment
 from oracles.linearizability import Access, check
-from oracles.scripts import Script
+from oracles.scripts import Script, Step
 from oracles.shadow import Shadow
 from oracles.stamps import Identity
 from qbdcheck.report.page_life import RIGHT, life_of
-from qbdcheck.report.page_script import script_of
+from qbdcheck.report.page_script import script_of, why_no_script
 
 WRITE = Moment("write", 7, 5 * SECTOR, SECTOR, 1.0, "qemu-io.0", 3)
 LOST = Finding(
@@ -152,6 +152,60 @@ def test_the_script_has_the_steps_of_the_life(tmp_path: Path) -> None:
     steps = [str(step) for step in Script.read(path).steps]
     assert steps == ["write 2560+512", "flush", "power-cut 0", "read 0+32768"]
     assert "qemu-io" in offered.qemu_io
+    assert offered.state == "not run"
+    assert offered.about.endswith("it leaves out all requests to other places.")
+
+
+def test_a_script_that_was_not_run_says_what_it_leaves_out() -> None:
+    asked = Moment("status", 0, 2560, 512, 1.5, "qemu-img")
+    offered = script_of((), replace(LOST, life=(*LOST.life[:3], asked, asked, *LOST.life[3:])))
+    assert offered
+    assert "it leaves out 2 block status requests, all requests to other" in offered.about
+
+
+@pytest.mark.parametrize(
+    ("moment", "words"),
+    [
+        (
+            Moment("snapshot", at_s=1.5, text="snapshot s0 of disk was taken"),
+            "what was done with snapshots and clones (snapshot s0 of disk was taken)",
+        ),
+        (Moment("restart", at_s=1.5), "the stop and start of the server"),
+        (Moment("resize", 0, 0, 4096, 1.5, text="from 65536 to 4096 bytes"), "the resize"),
+        (Moment("fault", at_s=1.5, text="EIO"), "the injected fault"),
+        (
+            Moment("zero", 9, 2560, 512, 1.5),
+            "the flags of the write zeroes requests, which are not recorded",
+        ),
+    ],
+)
+def test_a_script_that_lacks_what_the_damage_needs_is_none(moment: Moment, words: str) -> None:
+    found = replace(LOST, life=(*LOST.life[:3], moment, *LOST.life[3:]))
+    assert script_of((), found) is None
+    assert why_no_script((), found) == f"it would leave out {words}"
+
+
+def test_a_script_cannot_change_the_parent_of_a_snapshot() -> None:
+    found = replace(LOST, relatives=(replace(WRITE, lane="disk"),))
+    assert why_no_script((), found) == (
+        "it would leave out the changes of other volumes that share data with it"
+    )
+
+
+def test_a_wrong_answer_has_no_script_of_data() -> None:
+    failed = replace(LOST, damage=Damage.ERROR, length=0, asked=(2560, 512))
+    assert why_no_script((), failed).startswith("it would leave out the request that failed")
+    status = replace(LOST, damage=Damage.STATUS)
+    assert why_no_script((), status) == "it would leave out the block status that is wrong"
+
+
+def test_a_script_of_the_case_says_what_the_case_saw(tmp_path: Path) -> None:
+    kept = Script(65536, (Step("write", 0, 512),), "step 1: zeroed, expected generation 1")
+    (tmp_path / "script.yaml").write_text(kept.to_yaml())
+    (tmp_path / "script.sh").write_text("y")
+    offered = script_of((str(tmp_path),), LOST)
+    assert offered
+    assert (offered.state, offered.saw) == ("run by the case: failed", kept.about)
 
 
 @pytest.mark.parametrize("length", [10, 40_000])
