@@ -34,7 +34,7 @@ from qbdcheck.report.page_damage import colour, hint, letter, meaning_of, second
 from qbdcheck.report.page_details import split_details
 from qbdcheck.report.page_life import LEGEND, life_of
 from qbdcheck.report.page_map import home_of, volume_map
-from qbdcheck.report.page_place import found_by, requests_there, shapes
+from qbdcheck.report.page_place import damage_shape, found_by, request_shapes, requests_there
 from qbdcheck.report.page_reply import extents_of, head_of, received
 from qbdcheck.report.page_reply import parts_of as chunks_of
 from qbdcheck.report.page_script import script_of, why_no_script
@@ -356,7 +356,8 @@ def _failure(case: CaseEnded, budget: _Budget, experiment: CaseExperiment | None
         "legend": LEGEND,
         "notes": [*status_story(finding), *_notes(finding)] if finding else [],
         "requests": requests_there(finding) if finding else [],
-        "shapes": list(shapes(finding)) if finding else [],
+        "damage_shape": damage_shape(finding, findings) if finding else "",
+        "shapes": list(request_shapes(finding)) if finding else [],
         "found_by": found_by(finding) if finding else "",
         "resized": resized(finding.life, *finding.place) if finding else "",
         "again": second_reads(findings),

@@ -168,7 +168,7 @@ def part_of(findings: Sequence[Finding], write: Moment) -> str:
     ranges = sorted(
         (max(start, write.offset), min(end, write.offset + write.length))
         for one in findings
-        for start, end in [_damaged(one)]
+        for start, end in [damaged_range(one)]
         if one.length and one.damage.rank == Damage.STALE.rank
         and _last_at(one, start) == (write.number, write.offset)
     )  # fmt: skip
@@ -191,7 +191,7 @@ def _last_at(finding: Finding, place: int) -> tuple[int, int] | None:
     return None if last is None else (last.number, last.offset)
 
 
-def _damaged(finding: Finding) -> tuple[int, int]:
+def damaged_range(finding: Finding) -> tuple[int, int]:
     """Return where damaged bytes begin and end, as far as the finding says that."""
     start = finding.sector * SECTOR
     if finding.part is not None and finding.sectors == 1:
@@ -309,7 +309,7 @@ def modulo(finding: Finding) -> str:
 def shape_of(offset: int, length: int) -> str:
     """Return where a request begins and ends, and what it crosses, as the rest of a sentence."""
     end = offset + length
-    told = f"begins at {_multiple(offset)} and ends at {_multiple(end)}"
+    told = f"begins at {_multiple(offset)}, and ends at {_multiple(end)}"
     if crossed := crossing(offset, end):
         told += f"; it crosses {crossed}"
     return told
@@ -339,7 +339,20 @@ def _multiple(place: int) -> str:
     return f"{place}, a multiple of {exact_size(unit)}" if unit > 1 else str(place)
 
 
-def shapes(finding: Finding) -> Iterator[str]:
+def damage_shape(finding: Finding, findings: Sequence[Finding]) -> str:
+    """Return where the damage of a finding begins and ends, as a sentence; "" without a place.
+
+    :param findings: all of the case.
+    """
+    start, end = damaged_range(finding)
+    if not finding.length:
+        return ""
+    count = sum(bool(one.length) and not one.follows for one in findings)
+    more = f" This is one of {count} damaged ranges." if count > 1 else ""
+    return f"The damage {shape_of(start, end - start)}.{more}"
+
+
+def request_shapes(finding: Finding) -> Iterator[str]:
     """Yield the shape of the request that a finding is about: it failed, or its data is lost."""
     if finding.asked and not finding.length:
         yield f"The request {shape_of(*finding.asked)}."
@@ -348,7 +361,8 @@ def shapes(finding: Finding) -> Iterator[str]:
         read = next((one for one in reversed(finding.life) if one.kind == "read"), None)
         if read is not None and read.length:
             lies = relation(read.offset, read.length, finding.offset, finding.length)
-            yield f"The read {shape_of(read.offset, read.length)}; of it, {lies}."
+            lies = lies.replace("the place is", "the damage is")
+            yield f"The read that was wrong {shape_of(read.offset, read.length)}; {lies}."
         return
     culprit = finding.culprit
     if culprit is None:
@@ -356,4 +370,7 @@ def shapes(finding: Finding) -> Iterator[str]:
     write = finding.life[culprit.place if culprit.lost is None else culprit.lost]
     if write.kind != "prefill" and write.kind in CHANGES:
         number = f" #{write.number}" if write.number else ""
-        yield f"{_NAMES[write.kind].capitalize()}{number} {shape_of(write.offset, write.length)}."
+        went = "whose data is at a wrong place"
+        what = went if finding.damage is Damage.MISDIRECTED else "whose data must be there"
+        name = f"{_NAMES[write.kind].capitalize()}{number}"
+        yield f"{name}, {what}, {shape_of(write.offset, write.length)}."
