@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from oracles.damage import Damage
 from oracles.finding import SECTOR, Finding
+from oracles.flush_story import kept_by_flush
 from oracles.life import DIFFERED, KILLED, NOT_JUDGED, WHOLE, Moment
 from oracles.linearizability import STALE
 from qbdcheck.report.page_damage import is_wrong_read
@@ -241,7 +242,7 @@ def _roles(finding: Finding) -> dict[int, tuple[str, str]]:
         gone = "is damaged" if finding.damage is Damage.TORN else "is gone"
         roles[culprit.lost] = "lost", gone
     kind = life[culprit.place].kind
-    words = {"flush": "made nothing durable", "cut": "the power was cut"}
+    words = {"flush": kept_by_flush(finding), "cut": "the power was cut"}
     word = words.get(kind, "is not there")
     if finding.damage is Damage.MISDIRECTED:
         word = "went to the wrong place"

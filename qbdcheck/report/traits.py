@@ -142,7 +142,7 @@ def title_of(root: Trait, shared: set[Trait]) -> str:
     if symptoms.FLUSH in chosen.get("command", ()) and subject.endswith(" data"):
         requests = "that flush requests had to make durable"
     if symptoms.FLUSH in chosen.get("command", ()) and not subject:
-        subject, requests = "flush requests that made nothing durable, or ended wrongly", ""
+        subject, requests = "flush requests that did not make data durable, or ended wrongly", ""
     parts = [" ".join(filter(None, (subject or "wrong outcome" * bool(requests), requests)))]
     parts += [f"where {value} are expected" for value in chosen.get("expected", ())]
     if _ended_as(chosen):

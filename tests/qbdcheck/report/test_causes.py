@@ -389,7 +389,8 @@ def test_a_flush_that_kept_nothing_is_the_request_to_blame(runs: ModuleType) -> 
         for number, kind in enumerate(kinds, 2)
     ]
     (cause,) = causes_of(cases)
-    assert cause.title.startswith("flush requests that made nothing durable, places of at most")
+    subject = "flush requests that did not make data durable"
+    assert cause.title.startswith(f"{subject}, places of at most")
     assert cause.title.endswith(
         ": 3 changes that were acknowledged and flushed are gone after a power cut"
     )
@@ -424,7 +425,8 @@ def test_a_flush_that_hid_an_error_is_named(runs: ModuleType) -> None:
     text = "FLUSH on the connection to disk: expected an error, got success"
     hidden = Finding(Damage.ERROR, seen=error(0), remark=text)
     (cause,) = causes_of([*cases, fails(runs, 405, hidden)])
-    assert cause.title.startswith("flush requests that made nothing durable, or ended wrongly: ")
+    subject = "flush requests that did not make data durable"
+    assert cause.title.startswith(f"{subject}, or ended wrongly: ")
     assert cause.title.endswith(", a FLUSH that had to fail succeeded")
 
 

@@ -55,7 +55,7 @@ def test_each_connection_has_a_lane_and_each_event_a_mark() -> None:
         "qemu-io.0",
         "is gone",
     ]
-    assert life.lines[3].cells[4] == "made nothing durable"
+    assert life.lines[3].cells[4] == "did not make this write durable"
     assert [one.x for one in life.marks] == sorted(one.x for one in life.marks)
 
 
