@@ -22,7 +22,7 @@ from pathlib import Path
 
 from oracles.damage import Damage
 from oracles.finding import Finding
-from oracles.life import KILLED
+from oracles.life import IN_FLIGHT, KILLED, NOT_JUDGED
 from qbdcheck.report import symptoms
 from qbdcheck.report.cause import cause_of_case, main_finding
 from qbdcheck.report.conditions import Condition, condition_of, fulfils, lies_in
@@ -63,6 +63,14 @@ _KNOWN_STATES = ("after a power cut", _AFTER_AN_END)
 STARVED = "the machine was starved, so nothing is known about the target"
 _SERVER_ENDS = ("cut", "restart")
 """Moments in the life of a place at which the server ended."""
+_ENDED_BEFORE = re.compile(
+    r"\bpower (?:was )?cut\b|\b(?:the|a) cut\b|\bkill(?:ed)?\b|\bSIGKILL\b|\bcrash"
+    r"|\brestart|\bstarted again\b"
+)
+"""Words of messages about a server that had ended before."""
+_IN_FLIGHT = "with requests in flight"
+_TOGETHER = re.compile(r"\bin flight\b|\bat the same time\b|\btogether\b|\bclient \d")
+"""Words of messages about requests in flight together."""
 _MIXED = "different kinds of damage"
 _NUMBER = re.compile(r"\d+")
 _OLDER = frozenset(
@@ -286,17 +294,31 @@ def _is_of_another(failure: _Failure, claim: Trait | None) -> bool:
 
 def _with_its_end(title: str, cases: Sequence[CaseEnded]) -> str:
     """Return the title with the way in which the server ended before the damage, or without it."""
-    if not any(map(_has_an_end, cases)):
+    if not all(map(_has_an_end, cases)):
         for state in _KNOWN_STATES:
-            title = title.replace(f", {state}", "")
+            title = title.replace(f", {state}", "").replace(f" is lost {state}", " is lost")
+    if not all(map(_has_requests_in_flight, cases)):
+        title = title.replace(f", {_IN_FLIGHT}", "").replace(f" {_IN_FLIGHT}", "")
     ended = _ended_by(cases)
     return title if ended is None else title.replace(_AFTER_AN_END, ended)
 
 
 def _has_an_end(case: CaseEnded) -> bool:
-    """Return whether a server may have ended before the damage; True if that is not known."""
+    """Return whether a server ended before the damage, as the life of a place or the text says."""
     lives = [one.life for one in case.findings if one.life]
-    return not lives or any(one.kind in _SERVER_ENDS for life in lives for one in life)
+    if any(one.kind in _SERVER_ENDS for life in lives for one in life):
+        return True
+    return not lives and _ENDED_BEFORE.search(case.message) is not None
+
+
+def _has_requests_in_flight(case: CaseEnded) -> bool:
+    """Return whether the life of a place or the text says that requests were in flight together."""
+    lives = [one.life for one in case.findings if one.life]
+    texts = [one.text for life in lives for one in life]
+    if any(text == NOT_JUDGED or text.endswith(IN_FLIGHT) for text in texts):
+        return True
+    kinds = {one.damage for one in case.findings}
+    return Damage.NOT_LINEARIZABLE in kinds or _TOGETHER.search(case.message) is not None
 
 
 def _ended_by(cases: Sequence[CaseEnded]) -> str | None:
@@ -325,7 +347,11 @@ def _wrong_reads(members: Sequence[_Failure]) -> str:
 def _mixed(members: Sequence[_Failure]) -> str:
     """Return the kinds of damage of failures that have none in common, with their numbers."""
     kinds = Counter(one.shows.damage[0] for one in members if one.shows.damage)
-    states = Counter(one.shows.state for one in members if one.shows.state in _KNOWN_STATES)
+    states = Counter(
+        one.shows.state
+        for one in members
+        if one.shows.state in _KNOWN_STATES and _has_an_end(one.case)
+    )
     if not kinds:
         return _same_message(members) or NOTHING
     told = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common())

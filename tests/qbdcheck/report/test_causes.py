@@ -155,11 +155,25 @@ def test_a_title_names_no_crash_that_the_life_of_the_damage_does_not_show(
         ((write, Moment("cut", at_s=2.0), read), ", after a power cut"),
         ((write, Moment("cut", at_s=2.0, text=KILLED), read), ", after SIGKILL"),
         ((write, Moment("restart", at_s=2.0), read), ", after a stop and a start"),
-        ((), ", after a crash or a restart"),
+        ((), ""),
     ):
         case = replace(fails(runs, 2, wrong(Damage.ZEROED, life=life)), groups=("crash",))
         (cause,) = causes_of([case])
         assert re.findall(r", after [^,:;]*", cause.title) == ([named] if named else [])
+
+
+def test_a_phase_of_a_failure_without_a_life_is_in_its_text(runs: ModuleType) -> None:
+    answer = "LIST: the reply has magic 0x1, not 0x3e889045565a9"
+    for message, group, phrase in (
+        (f"{answer}; after the daemon was killed", "crash", "after a crash or a restart"),
+        (answer, "crash", ""),
+        (f"{answer}; 3 requests in flight", "concurrent", "with requests in flight"),
+        (answer, "concurrent", ""),
+    ):
+        found = Finding(Damage.PROTOCOL, remark=answer)
+        (cause,) = causes_of([replace(fails(runs, 4, found, message=message), groups=(group,))])
+        assert cause.title.startswith("protocol"), cause.title
+        assert ([phrase] if phrase else []) == re.findall(r"after a .*|with req.*", cause.title)
 
 
 def test_a_false_claim_is_the_first_hypothesis(runs: ModuleType) -> None:
@@ -389,8 +403,9 @@ def test_a_flush_that_kept_nothing_is_the_request_to_blame(runs: ModuleType) -> 
         for number, kind in enumerate(kinds, 2)
     ]
     (cause,) = causes_of(cases)
-    subject = "flush requests that did not make data durable"
-    assert cause.title.startswith(f"{subject}, places of at most")
+    assert cause.title.startswith(
+        "flush requests that did not make data durable, places of at most"
+    )
     assert cause.title.endswith(
         ": 3 changes that were acknowledged and flushed are gone after a power cut"
     )
@@ -425,8 +440,9 @@ def test_a_flush_that_hid_an_error_is_named(runs: ModuleType) -> None:
     text = "FLUSH on the connection to disk: expected an error, got success"
     hidden = Finding(Damage.ERROR, seen=error(0), remark=text)
     (cause,) = causes_of([*cases, fails(runs, 405, hidden)])
-    subject = "flush requests that did not make data durable"
-    assert cause.title.startswith(f"{subject}, or ended wrongly: ")
+    assert cause.title.startswith(
+        "flush requests that did not make data durable, or ended wrongly: "
+    )
     assert cause.title.endswith(", a FLUSH that had to fail succeeded")
 
 
@@ -473,6 +489,9 @@ def test_failures_with_nothing_in_common_name_their_kinds(runs: ModuleType) -> N
         replace(fails(runs, number, Finding(kind)), groups=("crash",))
         for number, kind in enumerate(kinds, 2)
     ]
+    (cause,) = causes_of(cases)
+    assert cause.title == "different kinds of damage: stale (2), zeroed (1)"
+    cases = [replace(case, message="wrong after the daemon was killed") for case in cases]
     (cause,) = causes_of(cases)
     assert cause.title == (
         "different kinds of damage: stale (2), zeroed (1); after a crash or a restart in 3 of 3"
