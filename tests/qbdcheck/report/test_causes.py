@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,7 +14,7 @@ from typing import Any
 
 from oracles.damage import Content, Damage, Operation, What, error
 from oracles.finding import READ_WAS_WRONG, Finding
-from oracles.life import KILLED, Moment
+from oracles.life import Moment
 from qbdcheck.files import ROOT
 from qbdcheck.machine_speed import Load
 from qbdcheck.report.causes import Contradiction, causes_of, suspects
@@ -144,36 +143,6 @@ def test_a_title_has_only_what_holds_for_all_failures(runs: ModuleType) -> None:
     (cause,) = causes_of([after_a_cut, after_a_cut, after_a_cut, after_a_cut,
                           fails(runs, 3, wrong(Damage.STALE))])  # fmt: skip
     assert "power cut" not in cause.title
-
-
-def test_a_title_names_no_crash_that_the_life_of_the_damage_does_not_show(
-    runs: ModuleType,
-) -> None:
-    write, read = Moment("write", 5, 4096, 4096, 1.0), Moment("read", 0, 4096, 4096, 3.0)
-    for life, named in (
-        ((write, read), ""),
-        ((write, Moment("cut", at_s=2.0), read), ", after a power cut"),
-        ((write, Moment("cut", at_s=2.0, text=KILLED), read), ", after SIGKILL"),
-        ((write, Moment("restart", at_s=2.0), read), ", after a stop and a start"),
-        ((), ""),
-    ):
-        case = replace(fails(runs, 2, wrong(Damage.ZEROED, life=life)), groups=("crash",))
-        (cause,) = causes_of([case])
-        assert re.findall(r", after [^,:;]*", cause.title) == ([named] if named else [])
-
-
-def test_a_phase_of_a_failure_without_a_life_is_in_its_text(runs: ModuleType) -> None:
-    answer = "LIST: the reply has magic 0x1, not 0x3e889045565a9"
-    for message, group, phrase in (
-        (f"{answer}; after the daemon was killed", "crash", "after a crash or a restart"),
-        (answer, "crash", ""),
-        (f"{answer}; 3 requests in flight", "concurrent", "with requests in flight"),
-        (answer, "concurrent", ""),
-    ):
-        found = Finding(Damage.PROTOCOL, remark=answer)
-        (cause,) = causes_of([replace(fails(runs, 4, found, message=message), groups=(group,))])
-        assert cause.title.startswith("protocol"), cause.title
-        assert ([phrase] if phrase else []) == re.findall(r"after a .*|with req.*", cause.title)
 
 
 def test_a_false_claim_is_the_first_hypothesis(runs: ModuleType) -> None:
