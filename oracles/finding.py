@@ -52,7 +52,9 @@ class Finding:
         that is wrong, not the data of a place; not compared.
     :ivar volume: what was read: a volume, a snapshot or a clone; empty if not known; not compared.
     :ivar relatives: changes of the place in volumes that may share data with it, by the lane, which
-        is the volume; not compared.
+        is the volume, the first one first; not compared.
+    :ivar not_listed: how many more events of the place are known than ``life`` and ``relatives``
+        have; not compared.
     :ivar nearby: requests close to the place that came after its last change; not compared.
     :ivar fit: the change that explains the first sector, if its history was replayed.
     :ivar record: the requests to the volume before the check, for experiments; it is not compared,
@@ -83,6 +85,7 @@ class Finding:
     asked: tuple[int, int] | None = field(default=None, compare=False, repr=False)
     nearby: tuple[Operation, ...] = field(default=(), compare=False, repr=False)
     relatives: tuple[Moment, ...] = field(default=(), compare=False, repr=False)
+    not_listed: int = field(default=0, compare=False, repr=False)
     volume: str = field(default="", compare=False, repr=False)
     fit: Fit | None = field(default=None, compare=False, repr=False)
     record: Recorded | None = field(default=None, compare=False, repr=False, metadata=UNREPORTED)
@@ -174,8 +177,20 @@ class Finding:
 
         :raise ValueError: something else made them. :raise LookupError, TypeError: as well.
         """
-        newer = {"sector_bytes": None, "follows": "", "right_writes": (), "asked": None}
-        newer |= {"nearby": (), "volume": "", "relatives": (), "fit": None}
+        newer: dict[str, Any] = {
+            "sector_bytes": None,
+            "follows": "",
+            "right_writes": (),
+            "asked": None,
+        }
+        newer |= {
+            "asked": None,
+            "nearby": (),
+            "volume": "",
+            "relatives": (),
+            "not_listed": 0,
+            "fit": None,
+        }
         members = {**newer, **members}
         names = [one.name for one in fields(cls) if one.metadata != UNREPORTED]
         values = {name: members[name] for name in names}

@@ -14,7 +14,7 @@ from oracles.contrast import Checked, beside_discards, with_right_writes
 from oracles.damage import Operation
 from oracles.finding import Finding, Findings
 from oracles.flush_story import with_flush
-from oracles.life import CHANGES, Answer, Moment, life_of
+from oracles.life import Answer, Moment, each_once, left_out, life_of
 from oracles.raw_writes import RawWrites
 from oracles.recorded import MOST, Recorded
 from oracles.stamps import SECTOR, Bytes, Header, Identity, keys_of, stamp
@@ -28,7 +28,7 @@ _CHECKS = 1000
 _NEAR = 64 << 10
 """Bytes: a unit in which `History.nearby` finds requests. Caches and maps have such units."""
 _RELATED = ("write", "zero", "discard")
-_RELATIVES = 6
+_RELATIVES = 100
 """Changes in relatives that a finding has: the last ones."""
 _ANSWERS = 200
 """Block states that are kept with their extents: the last ones."""
@@ -213,25 +213,41 @@ class History:
 
     def life(self, *places: tuple[int, int]) -> tuple[Moment, ...]:
         """Return the last moments that concern ranges (offset, length), and faults that fired."""
+        return life_of(self._with_faults(places), places)
+
+    def left_out(self, *places: tuple[int, int]) -> int:
+        """Return how many moments that concern ranges (offset, length) `life` leaves out."""
+        return left_out(self._with_faults(places), places)
+
+    def _with_faults(self, places: Sequence[tuple[int, int]]) -> list[Moment]:
+        """Return the moments, the answers about ranges, and the faults that fired, in order."""
         fired = [
             replace(one, at_s=None if one.at_s is None else round(one.at_s, 6))
             for source in self.faults
             for one in source()
         ]
         moments = self._with_answers(places)
-        if fired:
-            moments = sorted([*moments, *fired], key=lambda one: one.at_s or 0.0)
-        return life_of(moments, places)
+        return sorted([*moments, *fired], key=lambda one: one.at_s or 0.0) if fired else moments
 
     def with_life(self, finding: Finding, places: Sequence[tuple[int, int]]) -> Finding:
         """Return a finding with what happened to its place, beside it, and in relatives."""
-        return replace(
+        found = replace(
             finding,
             life=self.life(*places),
             record=self.recorded(),
             nearby=self.nearby(finding.offset, finding.length),
-            relatives=self._of_relatives(finding.offset, min(finding.length, SECTOR)),
         )
+        place = finding.offset, min(finding.length, SECTOR)
+        return self.with_relatives(found, place, self.left_out(*places))
+
+    def with_relatives(self, finding: Finding, place: tuple[int, int], left_out: int) -> Finding:
+        """Return a finding with the changes of a place in volumes that may share data.
+
+        :param left_out: how many moments its life leaves out.
+        """
+        found = self._of_relatives(*place)
+        left_out += len(found[:-_RELATIVES])
+        return replace(finding, relatives=found[-_RELATIVES:], not_listed=left_out)
 
     def others(self) -> list[History]:
         """Return the histories of the volumes that may share data; it may be one of them."""
@@ -242,21 +258,19 @@ class History:
         return Recorded(self.size, tuple(self._moments)[-MOST:])
 
     def _of_relatives(self, offset: int, length: int) -> tuple[Moment, ...]:
-        """Return later changes of a range in other volumes that may share data with it.
+        """Return the changes of a range in other volumes that may share data with it, in order.
 
-        They came after the last change of the range in this volume. What a volume has inherited is
-        a part of its own life.
+        What a volume has inherited is a part of its own life.
         """
-        changes = [one for one in self._moments if one.kind in CHANGES]
-        mine = [one.at_s or 0.0 for one in changes if one.touches(offset, length)]
-        since, known = max(mine, default=0.0), {id(one) for one in changes}
+        known = {id(one) for one in self._moments}
         found: dict[int, Moment] = {}
         for other in self.others():
-            for one in other.moments:
-                is_later = one.kind in _RELATED and (one.at_s or 0.0) > since
-                if is_later and one.touches(offset, length) and id(one) not in known:
+            there = [one for one in other.moments
+                     if one.kind in _RELATED and one.touches(offset, length)]  # fmt: skip
+            for one in each_once(there):
+                if id(one) not in known:
                     found.setdefault(id(one), replace(one, lane=other.volume))
-        return tuple(sorted(found.values(), key=lambda one: one.at_s or 0.0)[-_RELATIVES:])
+        return tuple(sorted(found.values(), key=lambda one: one.at_s or 0.0))
 
     def _with_answers(self, places: Sequence[tuple[int, int]]) -> list[Moment]:
         """Return the moments, and what the block status said of ranges, in their order."""

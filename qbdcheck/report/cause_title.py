@@ -225,7 +225,7 @@ def _what(chosen: Mapping[str, Sequence[str]]) -> str:
     parts += [_of(kind, chosen) for kind in [*damage, *ends] if kind not in contents]
     if not parts and (requests := _requests(chosen)):
         is_flush = symptoms.FLUSH in chosen.get("command", ())
-        wrong = "make nothing durable, or end wrongly" if is_flush else "have a wrong outcome"
+        wrong = "do not make data durable, or end wrongly" if is_flush else "have a wrong outcome"
         parts = [f"{requests} {wrong}"]
     told = ", and ".join(dict.fromkeys(parts))
     errors = "" if contents else " and ".join(_errors(chosen))

@@ -22,10 +22,10 @@ from oracles.life import (
     reads_that_returned,
     removals_before_read,
     removed_first,
-    resized,
     snapshots_before_read,
 )
 from oracles.life import place_of as place_of_change
+from oracles.resizes import resized
 from qbdcheck.report.cause import cause_of_case, main_finding
 from qbdcheck.report.events import CaseEnded
 from qbdcheck.report.page_damage import is_wrong_read

@@ -74,6 +74,7 @@ REQUIRED = [
         "asked",
         "nearby",
         "relatives",
+        "not_listed",
         "volume",
         "fit",
         "record",
