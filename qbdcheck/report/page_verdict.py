@@ -50,6 +50,8 @@ _FIO = re.compile(
 _LOST_FILES = re.compile(r"(?P<kind>\S+) after the cut: (?P<files>LOST .*)")
 _SINCE = re.compile(r"; all were right before these commands: (.+?):?$", re.MULTILINE)
 """As `qbdcheck.guest.file_set` says what came between the two checks of files."""
+_AFTER = re.compile(r"^READ of .+?, after (.+?) differs from what was written")
+"""As `qbdcheck.kit.nbd_requests.expect_read` says what must not have changed anything."""
 _BEHIND = re.compile(r"was behind its end while it had (\d+) bytes$")
 """Ends what `oracles.life.resized` says of a place that was cut off."""
 _ACROSS = re.compile(r"lie across the end that it had with (\d+) bytes$")
@@ -70,9 +72,17 @@ def verdict_of(case: CaseEnded) -> str:
     text = text or _of_text(case) or cause_of_case(case) or "Nothing is known of this failure"
     if finding is not None and not in_guest:
         text = f"{text.rstrip('.')}{_of_sizes(finding)}{further(case.findings, finding)}"
+    if (after := _AFTER.search(case.message)) is not None and after[1] not in text:
+        text += f"; this was read after {after[1]}"
     if (since := _SINCE.search(case.message)) is not None and since[1] not in text:
         text += f". Files of the guest are damaged: all were right before {since[1]}"
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+    return f"{_capitalised(text.rstrip('.'))}."
+
+
+def _capitalised(text: str) -> str:
+    """Return a sentence with a capital letter, unless it begins with a name: ``qbd:dirty``."""
+    word = text.partition(" ")[0].rstrip(",:;")
+    return f"{text[:1].upper()}{text[1:]}" if word.isalpha() else text
 
 
 def _of_sizes(finding: Finding) -> str:

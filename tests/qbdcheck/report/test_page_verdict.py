@@ -311,7 +311,7 @@ def test_a_guest_that_read_wrong_says_what_decides(runs: ModuleType) -> None:
     assert "wrote 8192 bytes at offset 4096 of /dev/vdb, and then read zeroes there" in found
     assert "lost if a second read" in found
     lost = verdict(runs, message="ext4 after the cut: LOST file1, LOST file2")
-    assert lost.startswith("Ext4 in a guest had synced file1, file2, and after a power cut")
+    assert lost.startswith("ext4 in a guest had synced file1, file2, and after a power cut")
 
 
 def test_a_failure_of_which_little_is_known_has_its_text(runs: ModuleType) -> None:
@@ -426,3 +426,15 @@ def test_damage_that_several_reads_found_is_counted_once(runs: ModuleType) -> No
     )
     found = [lost, lost, replace(lost, length=2 * SECTOR)]
     assert verdict(runs, *found).endswith("; its last 640 of 700 bytes are damaged.")
+
+
+def test_what_a_read_came_after_is_told_and_a_name_keeps_its_letters(runs: ModuleType) -> None:
+    message = (
+        "READ of 512 bytes at offset 0, after TRIM of 0 bytes at 8 differs from what was written:"
+    )
+    place = Finding(Damage.ZEROED, 0, SECTOR, expected=OLD, life=(PREFILL,))
+    assert verdict(runs, place, message=message).endswith(
+        "; this was read after TRIM of 0 bytes at 8."
+    )
+    status = Finding(Damage.STATUS, request="qbd:dirty", remark="sector 7 changed, but is clean")
+    assert verdict(runs, status) == "qbd:dirty: sector 7 changed, but is clean."
