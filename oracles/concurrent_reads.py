@@ -189,20 +189,24 @@ def _is_same(one: _Request, other: _Request) -> bool:
 
 
 def _life(sector: int, read: _Request, requests: Sequence[_Request]) -> tuple[Moment, ...]:
-    """Return the requests to a sector before a read and with it, in the order of their ends."""
+    """Return the requests to a sector before a read and with it, in the order of their ends.
+
+    A sector that holds parts of several writes has no number in the read.
+    """
     touching = [one for one in requests if sector in one.values and one.call <= read.returned]
     writes = {one.number for one in touching if one.is_write}
     before = sorted((one for one in touching if one is not read), key=lambda one: one.returned)
     return tuple(
         Moment(
             "write" if one.is_write else "read",
-            number=max(one.values[sector], INITIAL),
+            number=max(value, INITIAL),
             offset=one.sectors[0] * SECTOR,
             length=len(one.sectors) * SECTOR,
             at_s=None if one.returned == NEVER else one.returned / 1e6,
             lane=f"client {one.client}",
             is_certain=one.returned != NEVER,
-            text="" if one.is_write or one.values[sector] in {INITIAL, *writes} else DIFFERED,
+            text="" if one.is_write or value in {INITIAL, *writes} else DIFFERED,
         )
         for one in [*before[-_MOMENTS:], read]
+        for value in [one.values.get(sector, STRANGE)]
     )

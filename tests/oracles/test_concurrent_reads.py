@@ -5,6 +5,7 @@ from __future__ import annotations
 from oracles.concurrent_reads import SAME_DATA, STRANGE, with_lives
 from oracles.damage import Damage
 from oracles.finding import READ_WAS_WRONG, Finding
+from oracles.life import DIFFERED
 from oracles.linearizability import INITIAL, Access, check
 from oracles.numbered_sectors import displaced
 
@@ -64,6 +65,18 @@ def test_the_life_ends_with_the_wrong_read() -> None:
         ("read", 5, "client 2"),
     ]
     assert found.life[-1].text  # it was wrong
+
+
+def test_a_sector_with_changed_bits_in_a_read_of_several_has_a_life() -> None:
+    """Only that sector of the read has no number."""
+    write = _request(1, 5, range(20, 30), None, 0, 10)
+    read = [one for one in _request(2, 7, range(20, 30), 5, 20, 40) if one.sector != 25]
+    flipped = Finding(Damage.BIT_FLIP, 25 * 512, 512, request="read of client 2 (request 7)")
+    (found,) = with_lives([flipped], [*write, *read])
+    assert [(one.kind, one.number, one.text) for one in found.life] == [
+        ("write", 5, ""),
+        ("read", INITIAL, DIFFERED),
+    ]
 
 
 def test_other_findings_stay_as_they_are() -> None:
