@@ -60,9 +60,10 @@ _NAMED = 2
 class Moment:
     """One event in the life of a volume.
 
-    :ivar kind: ``prefill``, ``write``, ``zero``, ``discard``, ``read``, ``flush``, ``cut``,
+    :ivar kind: ``prefill``, ``write``, ``zero``, ``discard``, ``read``, ``cut``,
         ``fault``, ``resize``, ``restart`` (the server was stopped in its normal way), ``snapshot``
-        (a snapshot or clone was made or removed, as the text says), ``close`` (the connection of
+        (a snapshot or clone was made or removed, as the text says), ``flush`` (with a text: none
+        was sent; what was acknowledged is durable, as it says), ``close`` (the connection of
         ``lane`` was closed in its normal way), ``status`` (a block status was requested) or
         ``error`` (a request failed; the text has its name and the error).
     :ivar number: of the operation, as in its stamp; 0 where it has none.
@@ -293,6 +294,12 @@ def _of_lost(life: Sequence[Moment], lost: int, seen: int | None, *, whole: bool
     flush = next((at for at in range(lost + 1, cut) if life[at].kind == "flush"), None)
     how = "The server was killed" if life[cut].text == KILLED else "The power was cut"
     power = f"{how}{_at(life[cut])}"
+    if flush is not None and life[flush].text:
+        text = (
+            f"{power}. {_named(write)} was acknowledged{_at(write)} {life[flush].text}, and {gone}:"
+            " it had to be durable without a flush."
+        )
+        return Culprit(lost, text)
     if flush is not None:
         text = (
             f"{power}. {_named(write)} was acknowledged{_at(write)} and flushed"

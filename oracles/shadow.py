@@ -214,9 +214,12 @@ class Shadow:
         self._now.apply_in_any_order(changes)
         self._pending.append(changes)
 
-    def flush(self) -> None:
-        """Record an acknowledged flush: what was acknowledged before it was sent is durable."""
-        self.history.note("flush")
+    def flush(self, without: str = "") -> None:
+        """Record an acknowledged flush: what was acknowledged before it was sent is durable.
+
+        :param without: why that holds without a flush, such as ``with the write cache off``.
+        """
+        self.history.note("flush", text=without)
         self._all_durable()
 
     def _all_durable(self) -> None:

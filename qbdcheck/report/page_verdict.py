@@ -32,7 +32,7 @@ from qbdcheck.report.events import CaseEnded
 from qbdcheck.report.page_damage import is_wrong_read
 from qbdcheck.report.page_details import split_details
 from qbdcheck.report.page_place import further, is_as_new, modulo
-from qbdcheck.report.page_surroundings import alike, in_flight, range_of
+from qbdcheck.report.page_surroundings import alike, flushed, in_flight, range_of
 from qbdcheck.report.shared_facts import reader_and_writer
 
 _REPLY = re.compile(
@@ -198,8 +198,8 @@ def _of_data(finding: Finding) -> str:
         acknowledged += in_flight(finding, write)
         others = alike(finding, write)
         return f"{_named(write)} {acknowledged}; {when}, {place} {has}{_beside(finding)}{others}"
-    if any(one.kind == "flush" for one in finding.life[at + 1 : cut]):
-        acknowledged += " and flushed" if write.is_certain else ", and a flush followed it"
+    if flushes := [one for one in finding.life[at + 1 : cut] if one.kind == "flush"]:
+        acknowledged += flushed(flushes[0], write)
     elif not write.fua and write.kind != "prefill":
         acknowledged += ", but not flushed"
     end = "the server was killed" if finding.life[cut].text == KILLED else "a power cut"

@@ -58,6 +58,8 @@ def verdict(runs: ModuleType, *findings: Finding, message: str = "wrong", detail
          "has no known outcome, and a flush followed it; after a power cut sector 5 still has"),
         ((PREFILL, WRITE, CUT, READ),
          "was acknowledged, but not flushed; after a power cut sector 5 still has"),
+        ((PREFILL, WRITE, replace(FLUSH, text="with the write cache off"), CUT, READ),
+         "was acknowledged with the write cache off; after a power cut sector 5 still has"),
         ((PREFILL, replace(WRITE, fua=True), CUT, READ),
          "with FUA was acknowledged; after a power cut sector 5 still has"),
     ],
