@@ -71,17 +71,16 @@ def verdict_of(case: CaseEnded) -> str:
     """Return the verdict of a failed case, one sentence with its full stop."""
     finding = main_finding(case.findings)
     in_guest = finding is not None and finding.request.startswith("fio in the guest")
-    text = ""
-    if finding is not None:
-        text = (_of_fio if in_guest else _of_finding)(finding)
+    text = (_of_fio if in_guest else _of_finding)(finding) if finding is not None else ""
     if finding is not None and finding.damage is Damage.MISDIRECTED and not is_wrong_read(finding):
         text = _of_displaced(case.findings, text)
     text = text or _of_text(case) or cause_of_case(case) or "Nothing is known of this failure"
     if finding is not None and not in_guest:
-        text = f"{text.rstrip('.')}{_of_sizes(finding)}{further(case.findings, finding)}"
+        more = f"{_of_sizes(finding)}{further(case.findings, finding)}"
+        text = f"{text.rstrip('.')}{more}" if more else text
     if (since := _SINCE.search(case.message)) is not None and since[1] not in text:
         text += f". Files of the guest are damaged: all were right before {since[1]}"
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}{'...' if text.endswith('...') else '.'}"
 
 
 def _of_sizes(finding: Finding) -> str:

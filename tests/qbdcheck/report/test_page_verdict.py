@@ -397,3 +397,9 @@ def test_a_place_that_has_the_data_of_another_write_is_told_once(runs: ModuleTyp
     assert verdict(runs, finding) == (
         "Sectors 4 to 5 have write #113 of client 4, which was sent to sector 8."
     )
+
+
+def test_a_cause_that_was_cut_off_keeps_its_dots(runs: ModuleType) -> None:
+    long = "SET_VRING_ENABLE: the daemon ended the connection; " + "18 of 21 reads, " * 20
+    found = verdict(runs, Finding(Damage.PROTOCOL, remark=long), message=long)
+    assert found.endswith("...") and not found.endswith("....")
