@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -14,8 +15,9 @@ from oracles.damage import Operation
 from oracles.finding import Finding, Findings
 from oracles.flush_story import with_flush
 from oracles.life import Answer, Moment, each_once, left_out, life_of
+from oracles.raw_writes import RawWrites
 from oracles.recorded import MOST, Recorded
-from oracles.stamps import SECTOR, Bytes, Header, Identity, keys_of
+from oracles.stamps import SECTOR, Bytes, Header, Identity, keys_of, stamp
 
 _MOMENTS = 50_000
 """Moments that are kept: those of the last operations."""
@@ -30,6 +32,8 @@ _RELATIVES = 100
 """Changes in relatives that a finding has: the last ones."""
 _ANSWERS = 200
 """Block states that are kept with their extents: the last ones."""
+_PATTERN = re.compile(r"write of pattern 0x([0-9a-f]{2})")
+"""The text of an operation that filled a range with one byte."""
 _SEARCHED = 1 << 20
 """Sectors of which `History.stamp_with` compares the keys; this takes 50 ms."""
 
@@ -40,6 +44,7 @@ class History:
     :ivar size: of the volume, in bytes.
     :ivar lane: the connection or program of the operations to come, for the life of a sector.
     :ivar volume: its name, or what it is: ``snapshot s1 of disk``; empty if that is not known.
+    :ivar raw: the data of the newest writes that are not stamps of their place.
     :ivar relatives: returns the histories of disks that may share data; None: there are none.
     :ivar clock: returns the seconds since the case began; None: the life has no times.
     :ivar faults: return the faults that fired, as moments with the times of that clock.
@@ -49,6 +54,7 @@ class History:
         self.size = size
         self.lane = ""
         self.volume = ""
+        self.raw = RawWrites()
         self.relatives: Callable[[], list[History]] | None = None
         self._lanes: dict[str, int] = {}
         self.clock: Callable[[], float] | None = None
@@ -91,6 +97,7 @@ class History:
         other._places = dict(self._places)
         other._lanes = dict(self._lanes)
         other._unaligned = dict(self._unaligned)
+        other.raw = self.raw.copy()
         return other
 
     def __deepcopy__(self, _memo: dict[int, object]) -> History:
@@ -242,6 +249,10 @@ class History:
         left_out += len(found[:-_RELATIVES])
         return replace(finding, relatives=found[-_RELATIVES:], not_listed=left_out)
 
+    def others(self) -> list[History]:
+        """Return the histories of the volumes that may share data; it may be one of them."""
+        return [] if self.relatives is None else self.relatives()
+
     def recorded(self) -> Recorded:
         """Return the last requests to the volume."""
         return Recorded(self.size, tuple(self._moments)[-MOST:])
@@ -253,7 +264,7 @@ class History:
         """
         known = {id(one) for one in self._moments}
         found: dict[int, Moment] = {}
-        for other in [] if self.relatives is None else self.relatives():
+        for other in self.others():
             there = [one for one in other.moments
                      if one.kind in _RELATED and one.touches(offset, length)]  # fmt: skip
             for one in each_once(there):
@@ -356,6 +367,20 @@ class History:
         for entry in self._entries:
             if entry.generation == 0 and entry.length:
                 yield entry.number, entry.offset, entry.length, 0, entry.writer
+
+    def data_of(self, change: Operation, start: int, length: int) -> bytes | None:
+        """Return what an operation put at ``[start, start + length)``; None if it is not kept.
+
+        :param start: in bytes from the start of the volume, as is ``length``; inside the operation.
+        """
+        if change.generation is not None:
+            who = Identity(self._identity.run, self._identity.volume, change.writer)
+            return stamp(start, length, who, change.generation, change.number).tobytes()
+        if change.text.startswith(("write zeroes", "discard")):
+            return bytes(length)
+        if filled := _PATTERN.match(change.text):
+            return bytes([int(filled[1], 16)]) * length
+        return self.raw.data_of(change, start, length)
 
     def stamps_of(self, sector: int) -> list[Header]:
         """Return the headers of all stamps that were written to a sector, newest first."""

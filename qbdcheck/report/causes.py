@@ -24,6 +24,14 @@ from oracles.damage import Damage
 from oracles.finding import Finding
 from qbdcheck.report import symptoms
 from qbdcheck.report.cause import cause_of_case, main_finding
+from qbdcheck.report.cause_title import (
+    BREAK_PROTOCOL,
+    NOTHING,
+    kinds_in_words,
+    lost_title,
+    story_of,
+    title_of,
+)
 from qbdcheck.report.conditions import Condition, condition_of, fulfils, lies_in
 from qbdcheck.report.events import CaseEnded, Cause
 from qbdcheck.report.lost_parts import lost_part, shared_part, title_of_part
@@ -33,7 +41,7 @@ from qbdcheck.report.page_words import named
 from qbdcheck.report.phases import KNOWN_STATES, ended_by, has_an_end, with_its_end
 from qbdcheck.report.shared_facts import NOT_THERE, reads_alike, shared_facts
 from qbdcheck.report.symptoms import Symptoms, symptoms_of
-from qbdcheck.report.traits import NOTHING, Trait, title_of, traits_of, weight
+from qbdcheck.report.traits import Trait, traits_of, weight
 
 MOST = 5
 """Causes that a run names; the failures of all others are one more."""
@@ -56,7 +64,7 @@ _SCRIPT = "script.sh"
 _CIRCUMSTANCES = ("state", "size", "alignment")
 """Kinds of traits that are no cause of their own: a title has them only if all failures do."""
 _ENDED_WRONGLY = {kind.value for kind in Damage if kind.rank >= Damage.ERROR.rank}
-_WRONG_READS = "reads that return other data than is stored"
+_WRONG_READS = "reads return other data than is stored"
 _HANDSHAKE: Trait = ("command", "handshake")
 STARVED = "the machine was starved, so nothing is known about the target"
 _MIXED = "different kinds of damage"
@@ -70,7 +78,6 @@ _OF_LOST_WRITES = frozenset({
     ("command", symptoms.WRITE), *(("damage", kind.value) for kind in NOT_THERE),
 })  # fmt: skip
 """Traits that lost writes have first."""
-_NOT_CARRIED_OUT = "acknowledged writes whose data is not there"
 EVERYTHING = "everything"
 """The claim of a contradiction that explains each failure: the profile is of another target."""
 _CLAIMS: Mapping[str, Trait] = {
@@ -213,7 +220,7 @@ def _next(rest: list[_Failure], total: int, *, is_first: bool) -> tuple[Cause, l
     true = _true_of_all(members)
     title = title_of(root, true)
     if not any(_ENDED_WRONGLY & set(one.shows.damage) for one in members):
-        title = title.replace(", or ended wrongly", "")
+        title = title.replace(", or end wrongly", "")
     title = with_its_end(title, [one.case for one in members])
     if title == NOTHING or all(kind in _CIRCUMSTANCES for kind, _ in {root, *true}):
         title = _mixed(members)
@@ -221,10 +228,12 @@ def _next(rest: list[_Failure], total: int, *, is_first: bool) -> tuple[Cause, l
         [one.case.findings for one in members]
     )
     if root in _OF_LOST_WRITES and _are_lost_writes([one.case for one in explained]):
-        title = _NOT_CARRIED_OUT
+        title = lost_title([main for one in explained if (main := _main(one.case)) is not None])
     if all(map(_is_wrong_read, members)):
         title = _wrong_reads(members)
-    part = shared_part(one.case.findings for one in members)
+    story = story_of([_main(one.case) for one in members])
+    title = story or title
+    part = "" if story else shared_part(one.case.findings for one in members)
     alike = [one for one in rest if part and lost_part(one.case.findings) == part]
     if len(alike) > len(members):
         cases = [one.case for one in alike]
@@ -295,7 +304,7 @@ def _is_wrong_read(failure: _Failure) -> bool:
 def _wrong_reads(members: Sequence[_Failure]) -> str:
     """Return that reads are wrong, and the kinds of damage that they show."""
     kinds = dict.fromkeys(one.shows.damage[0] for one in members if one.shows.damage)
-    return f"{_WRONG_READS}: {', '.join(kinds)}" if kinds else _WRONG_READS
+    return f"{_WRONG_READS}: {kinds_in_words(list(kinds))}" if kinds else _WRONG_READS
 
 
 def _mixed(members: Sequence[_Failure]) -> str:
@@ -309,7 +318,7 @@ def _mixed(members: Sequence[_Failure]) -> str:
     if not kinds:
         return _same_message(members) or NOTHING
     told = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common())
-    subject = "older data than was acknowledged" if kinds.keys() <= _OLDER else _MIXED
+    subject = "reads return older data than was acknowledged" if kinds.keys() <= _OLDER else _MIXED
     wrong = [any(is_wrong_read(finding) for finding in one.case.findings) for one in members]
     histories = [Damage.NOT_LINEARIZABLE.value in one.shows.damage for one in members]
     if any(wrong) and all(map(any, zip(wrong, histories, strict=True))):
@@ -370,7 +379,7 @@ def _lost_its_reply(failure: _Failure, title: str) -> bool:
 
     A client that cannot use a reply ends the connection, and fails its requests with EIO.
     """
-    is_cause = title.startswith(Damage.PROTOCOL.value) and REPORT_ERRORS in title
+    is_cause = BREAK_PROTOCOL in title and REPORT_ERRORS in title
     return is_cause and os.strerror(errno.EIO) in failure.case.message
 
 

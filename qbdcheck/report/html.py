@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from oracles.displacement import summary
 from oracles.finding import Finding
-from oracles.life import resized
+from oracles.resizes import resized
 from qbdcheck.bootstrap.version import version
 from qbdcheck.catalogue.capability_words import CAPABILITIES
 from qbdcheck.catalogue.policies import POLICIES

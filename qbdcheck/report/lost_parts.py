@@ -16,8 +16,8 @@ from qbdcheck.report.page_place import damaged_range
 
 FIRST, LAST = "first", "last"
 _TITLES = {
-    FIRST: "acknowledged writes of which only the beginning is not there",
-    LAST: "acknowledged writes of which only the end is not there",
+    FIRST: "the first part of acknowledged writes is not there",
+    LAST: "the last part of acknowledged writes is not there",
 }
 _WHOLE = "whole"
 _BY_CHANCE = 2

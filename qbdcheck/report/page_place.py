@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 from blockio.sizes import exact_size
 from oracles.concurrent_reads import SAME_DATA
 from oracles.damage import Content, Damage, What
-from oracles.finding import SECTOR, Finding
+from oracles.finding import FROM_AFAR, SECTOR, Finding
 from oracles.life import CHANGES, DIFFERED, IN_FLIGHT, NOT_JUDGED, Moment
 from qbdcheck.report.page_damage import is_wrong_read
 from qbdcheck.report.page_surroundings import named, range_of
@@ -173,10 +172,10 @@ def part_of(findings: Sequence[Finding], write: Moment) -> str:
         if one.length and one.damage.rank == Damage.STALE.rank
         and _last_at(one, start) == (write.number, write.offset)
     )  # fmt: skip
-    ranges = [(first, end) for first, end in ranges if first < end]
+    ranges = _joined([(first, end) for first, end in ranges if first < end])
     if not ranges:
         return ""
-    if any(one < other for (_, one), (other, _) in pairwise(ranges)):
+    if len(ranges) > 1:
         damaged = sum(end - first for first, end in ranges)
         return f"{damaged} of its {write.length} bytes are damaged, in {len(ranges)} parts"
     first, end = ranges[0][0], ranges[-1][1]
@@ -184,6 +183,17 @@ def part_of(findings: Sequence[Finding], write: Moment) -> str:
         return "all of it is damaged"
     inside = _inside(write.offset, write.offset + write.length, first, end)
     return f"{inside} {'is' if end - first == 1 else 'are'} damaged"
+
+
+def _joined(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return sorted ranges without those that touch or overlap: several reads find one damage."""
+    joined: list[tuple[int, int]] = []
+    for first, end in ranges:
+        if joined and first <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(end, joined[-1][1])
+        else:
+            joined.append((first, end))
+    return joined
 
 
 def _last_at(finding: Finding, place: int) -> tuple[int, int] | None:
@@ -208,16 +218,24 @@ def further(findings: Sequence[Finding], finding: Finding) -> str:
     if finding.damage is Damage.STATUS:
         return _last_change(finding)
     culprit = finding.culprit
+    if finding.fit is not None and not finding.fit.is_lost:
+        return ""
     is_elsewhere = finding.damage is Damage.MISDIRECTED or finding.found_at is not None
     if is_wrong_read(finding) or is_elsewhere:
         return ""
-    told = _came_after(finding) or _refused(finding) or _of_relative(finding)
+    told = _from_afar(finding) or _came_after(finding) or _refused(finding) or _of_relative(finding)
     told = told or _unflushed(finding)
     if told or culprit is None:
         return told
     write = finding.life[culprit.place if culprit.lost is None else culprit.lost]
     part = part_of(findings, write) if write.kind in ("write", "zero", "discard") else ""
     return f"; {part}" if part else ""
+
+
+def _from_afar(finding: Finding) -> str:
+    """Return which later request may have been done at the place; "" without one."""
+    line = next((one for one in finding.evidence if one.startswith(FROM_AFAR)), "")
+    return f"; {line}" if line else ""
 
 
 def found_by(finding: Finding) -> str:
@@ -268,13 +286,21 @@ def _unflushed(finding: Finding) -> str:
 
 def _of_relative(finding: Finding) -> str:
     """Return that another volume was changed at the place, and what is there is of that kind."""
+    one = relative_of(finding)
+    return (
+        "" if one is None else f"; {one.lane}, which may share data with it, got {named(one)} there"
+    )
+
+
+def relative_of(finding: Finding) -> Moment | None:
+    """Return the change of another volume that is of the kind of what is there; None without."""
     seen = finding.seen
     is_zeroed = finding.damage is Damage.ZEROED
     for one in reversed(later_in_relatives(finding)):
         is_write = seen is not None and one.number and one.number == seen.operation
         if (is_zeroed and one.kind in {"zero", "discard"}) or (is_write and not is_zeroed):
-            return f"; {one.lane}, which may share data with it, got {named(one)} there"
-    return ""
+            return one
+    return None
 
 
 def _last_change(finding: Finding) -> str:

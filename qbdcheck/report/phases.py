@@ -31,7 +31,7 @@ def with_its_end(title: str, cases: Sequence[CaseEnded]) -> str:
     """Return the title with the way in which the server ended before the damage, or without it."""
     if not all(map(has_an_end, cases)):
         for state in KNOWN_STATES:
-            title = title.replace(f", {state}", "").replace(f" is lost {state}", " is lost")
+            title = title.replace(f", {state}", "").replace(f" lost {state}", " lost")
     if not all(map(_has_requests_in_flight, cases)):
         title = title.replace(f", {_IN_FLIGHT}", "").replace(f" {_IN_FLIGHT}", "")
     ended = ended_by(cases)

@@ -76,6 +76,7 @@ REQUIRED = [
         "relatives",
         "not_listed",
         "volume",
+        "fit",
         "record",
     )  # newer ones, and the one that is not reported
 ]

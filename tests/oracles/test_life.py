@@ -8,7 +8,8 @@ import pytest
 
 from oracles.damage import Damage
 from oracles.finding import SECTOR, Finding
-from oracles.life import KILLED, MOST, Moment, reads_that_returned, resized
+from oracles.life import KILLED, MOST, Moment, reads_that_returned
+from oracles.resizes import resized
 from oracles.shadow import NotPermitted, Shadow
 from oracles.stamps import Identity
 

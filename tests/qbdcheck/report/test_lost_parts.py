@@ -66,7 +66,7 @@ def test_a_bug_that_loses_the_ends_of_writes_is_one_cause_whatever_was_there_bef
 
     cases = [fails(number, altered) for number in (2, 3, 4)]
     (cause,) = causes_of([*cases, fails(5, flipped)])
-    title = "acknowledged writes of which only the end is not there"
+    title = "the last part of acknowledged writes is not there"
     assert cause.title == f"{title}: always at byte 392 of the sector"
     assert cause.cases == ("002", "003", "004", "005")
     cut = (Moment("write", 5, 4000, 1000), Moment("cut"), Moment("read", 0, 4096, 4096))
