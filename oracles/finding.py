@@ -106,6 +106,12 @@ class Finding:
         return self.offset // SECTOR
 
     @property
+    def owes_prefill(self) -> bool:
+        """Whether what must be there is the prefill, so that no request of the case is lost."""
+        wanted = self.expected
+        return wanted is not None and wanted.what is What.STAMP and wanted.generation == 0
+
+    @property
     def last_write(self) -> str:
         """The request that touched the place last; empty if it is unknown."""
         return str(self.last_writes[0]) if self.last_writes else ""
@@ -279,12 +285,13 @@ _MISPLACED = (Damage.MISDIRECTED, Damage.SWAPPED, Damage.FOREIGN)
 
 
 def telling(findings: Sequence[Finding], count: int) -> list[int]:
-    """Return the places of the findings that tell most: the first, and data in the wrong place."""
-    order = sorted(
-        range(len(findings)),
-        key=lambda place: (findings[place].damage.rank, findings[place].damage not in _MISPLACED),
-    )
-    return order[:count]
+    """Return the places of the findings that tell most: misplaced data, then lost writes."""
+
+    def key(place: int) -> tuple[int, bool, bool]:
+        one = findings[place]
+        return one.damage.rank, one.damage not in _MISPLACED, one.owes_prefill
+
+    return sorted(range(len(findings)), key=key)[:count]
 
 
 def reported(damage: Damage, remark: str) -> Findings:

@@ -23,9 +23,12 @@ _ORDINALS = {1: "first", 2: "second", 3: "third"}
 def with_flush(findings: Sequence[Finding], moments: Sequence[Moment]) -> list[Finding]:
     """Return findings; the first one tells of the flush that did not keep its change, if any.
 
+    It is the first one that owes a write; without any, the first one.
+
     :param moments: all of the volume, in order. The last cut is the one that took the change away.
     """
-    first = next(iter(findings), None)
+    place = next((n for n, one in enumerate(findings) if one.life and not one.owes_prefill), 0)
+    first = next(iter(findings[place:]), None)
     culprit = first.culprit if first is not None else None
     if first is None or culprit is None or culprit.lost is None:
         return list(findings)
@@ -42,7 +45,7 @@ def with_flush(findings: Sequence[Finding], moments: Sequence[Moment]) -> list[F
     total = sum(one.kind == "flush" for one in moments[: at + 1])
     lines = [_which(moments, start, len(flushes), total), *_counted(covered, findings, lost)]
     told = replace(first, evidence=(*first.evidence, "; ".join(lines)))
-    return [told, *findings[1:]]
+    return [*findings[:place], told, *findings[place + 1 :]]
 
 
 def kept_by_flush(finding: Finding) -> str:

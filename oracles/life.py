@@ -58,9 +58,10 @@ _NAMED = 2
 class Moment:
     """One event in the life of a volume.
 
-    :ivar kind: ``prefill``, ``write``, ``zero``, ``discard``, ``read``, ``flush``, ``cut``,
+    :ivar kind: ``prefill``, ``write``, ``zero``, ``discard``, ``read``, ``cut``,
         ``fault``, ``resize``, ``restart`` (the server was stopped in its normal way), ``snapshot``
-        (a snapshot or clone was made or removed, as the text says), ``close`` (the connection of
+        (a snapshot or clone was made or removed, as the text says), ``flush`` (with a text: none
+        was sent; what was acknowledged is durable, as it says), ``close`` (the connection of
         ``lane`` was closed in its normal way), ``status`` (a block status was requested) or
         ``error`` (a request failed; the text has its name and the error).
     :ivar number: of the operation, as in its stamp; 0 where it has none.
@@ -115,11 +116,9 @@ def life_of(moments: Sequence[Moment], places: Sequence[tuple[int, int]]) -> tup
 
 def left_out(moments: Sequence[Moment], places: Sequence[tuple[int, int]]) -> int:
     """Return how many moments that concern ranges `life_of` leaves out, since there are many."""
-    touching = sum(
-        one.kind not in WHOLE and any(one.touches(*place) for place in places) for one in moments
-    )
     others = sum(one.kind in WHOLE for one in moments)
-    return max(0, touching - MOST) + max(0, others - _OTHERS)
+    concerned = sum(any(one.touches(*place) for place in places) for one in moments)
+    return max(0, concerned - others - MOST) + max(0, others - _OTHERS)
 
 
 def each_once(moments: Sequence[Moment]) -> list[Moment]:
@@ -278,9 +277,18 @@ def _of_lost(life: Sequence[Moment], lost: int, seen: int | None, *, whole: bool
     gone = "is gone" if whole else "is damaged"
     if cut is None:
         return Culprit(lost, _never_cut(life, lost, seen, gone))
-    flush = next((at for at in range(lost + 1, cut) if life[at].kind == "flush"), None)
+    read = max([lost, *reads_that_returned(life, lost)])
+    survived = any(one.kind == "cut" for one in life[lost:read])  # so it was durable
+    flushes = [at for at in range(lost + 1, cut) if life[at].kind == "flush" and not survived]
+    flush = next(iter(flushes), None)
     how = "The server was killed" if life[cut].text == KILLED else "The power was cut"
     power = f"{how}{_at(life[cut])}"
+    if flush is not None and life[flush].text:
+        text = (
+            f"{power}. {_named(write)} was acknowledged{_at(write)} {life[flush].text}, and {gone}:"
+            " it had to be durable without a flush."
+        )
+        return Culprit(lost, text)
     if flush is not None:
         text = (
             f"{power}. {_named(write)} was acknowledged{_at(write)} and flushed"
@@ -292,14 +300,15 @@ def _of_lost(life: Sequence[Moment], lost: int, seen: int | None, *, whole: bool
                 f" {_snapshots(removed)}"
             )
         return Culprit(flush, f"{text}.", lost)
-    if write.fua:
+    if write.fua and not survived:
         text = (
             f"{power}. {_named(write)} had FUA and was acknowledged{_at(write)}, and {gone}:"
             " FUA did not make it durable."
         )
         return Culprit(lost, text)
-    text = f"{power}. {_named(write)} was acknowledged{_at(write)}, and {gone}."
-    return Culprit(lost, text)
+    though = ", although it survived the cut before" if survived else ""
+    told = f"{_named(write)} was acknowledged{_at(write)}, and {gone}{though}"
+    return Culprit(lost, f"{power}. {told}.")
 
 
 def cut_after(life: Sequence[Moment], lost: int) -> int | None:

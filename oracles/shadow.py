@@ -214,9 +214,9 @@ class Shadow:
         self._now.apply_in_any_order(changes)
         self._pending.append(changes)
 
-    def flush(self) -> None:
-        """Record an acknowledged flush: what was acknowledged before it was sent is durable."""
-        self.history.note("flush")
+    def flush(self, without: str = "") -> None:
+        """Record a flush; or why all is durable without one: ``with the write cache off``."""
+        self.history.note("flush", text=without)
         self._all_durable()
 
     def _all_durable(self) -> None:

@@ -91,6 +91,7 @@ class Reads:
         self._length = min(length, longest_segment(queue.front_end))
         self._memory = queue.ring.memory
         self._places: dict[int, tuple[int, int]] = {}
+        self._offsets: dict[int, int] = {}
 
     def fill(self, *, together: bool, tables: bool = False) -> list[int]:
         """Make reads available until no descriptor is free; return their heads.
@@ -109,12 +110,13 @@ class Reads:
                 kick(self._queue)
             for head, (segments, offset) in zip(found, some, strict=True):
                 self._places[head] = segments[0].offset, offset
+                self._offsets[head] = offset
             heads += found
         return heads
 
     def name(self, head: int) -> str:
-        """Return which read a descriptor begins: its length and offset in bytes, and its head."""
-        return f"the read of {self._length} bytes at {self._places[head][1]} (descriptor {head})"
+        """Return which read a descriptor began last: its length, its offset, and the descriptor."""
+        return f"the read of {self._length} bytes at {self._offsets[head]} (descriptor {head})"
 
     def take(self, head: int, what: str) -> tuple[int, bytes]:
         """Return offset and data of a completed read, and free its memory.

@@ -41,7 +41,8 @@ def main_finding(findings: Sequence[Finding]) -> Finding | None:
 
     The death of the server comes first: lost connections and data follow from it. Then contents
     come before order, and order before answers. Among the contents, data in a wrong place
-    comes first, and data that no known kind of damage fits comes last. All reports use this order.
+    comes first, and data that no known kind of damage fits comes last. A lost write comes before
+    lost prefill, as far as its life is known. All reports use this order.
     """
     return _lying_status(findings) or min(findings, key=_explains_less, default=None)
 
@@ -67,11 +68,13 @@ def is_judged(finding: Finding) -> bool:
     return finding.damage.rank < Damage.HANG.rank or finding.remark.startswith(SERVER_DIED)
 
 
-def _explains_less(finding: Finding) -> tuple[bool, int, bool, bool, bool]:
+def _explains_less(finding: Finding) -> tuple[bool, int, bool, bool, bool, bool]:
     damage = finding.damage
     is_lesser = not finding.remark.startswith(SERVER_DIED)
     follows = bool(finding.follows)
-    return is_lesser, damage.rank, follows, damage not in _MISPLACED, damage is Damage.UNKNOWN
+    is_unknown = damage is Damage.UNKNOWN
+    names_no_write = finding.owes_prefill or not finding.life
+    return is_lesser, damage.rank, follows, damage not in _MISPLACED, is_unknown, names_no_write
 
 
 def cause_of_case(case: CaseEnded) -> str:

@@ -106,7 +106,7 @@ class Html(AtEnd):
 
     def text(self, tally: Tally) -> str:
         """Return the page."""
-        return page(tally, command_line(), clusters_of(tally.end))
+        return page(tally, command_line())
 
 
 def clusters_of(end: RunEnded | None) -> list[dict[str, Any]]:
@@ -139,17 +139,19 @@ def command_line() -> str:
 def page(
     tally: Tally,
     command: str = "",
-    clusters: Sequence[Mapping[str, Any]] = (),
+    clusters: Sequence[Mapping[str, Any]] | None = None,
     links: Mapping[str, str] | None = None,
 ) -> str:
     """Return the page of a run, ended or not.
 
     :param clusters: causes that explain failures, the most important first, each with ``title`` and
         maybe ``share`` (percent), ``cases`` (ids), ``example``, ``script`` and ``looks_like`` (a
-        list); without any the page groups the failures by their kind of damage alone.
+        list); None: those of the run's end. Without any the page groups the failures by their kind
+        of damage alone.
     :param links: by the path of an artefact, where it is relative to the page.
     """
     detailed = _DETAILED
+    clusters = clusters_of(tally.end) if clusters is None else clusters
     while True:
         text = _page(tally, command, clusters, links or {}, detailed)
         if len(text) <= _PAGE_LENGTH or detailed == 1:

@@ -316,6 +316,8 @@ def _title(one: Moment, word: str) -> Iterator[str]:
 def _event(one: Moment) -> str:
     if one.kind == "cut":
         return "SIGKILL" if one.text == KILLED else "power cut"
+    if one.kind == "flush" and one.text:
+        return f"no flush: durable {one.text}"
     return _TEXTS.get(one.kind, one.kind)
 
 

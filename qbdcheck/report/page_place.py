@@ -63,10 +63,11 @@ def _inside(start: int, end: int, offset: int, last: int) -> str:
     length = end - start
     if (start, end) == (offset, last):
         return "all of it"
+    count = f"byte of {length}" if last - offset == 1 else f"{last - offset} of {length} bytes"
     if start == offset:
-        return f"its first {last - offset} of {length} bytes"
+        return f"its first {count}"
     if end == last:
-        return f"its last {last - offset} of {length} bytes"
+        return f"its last {count}"
     return f"bytes {offset - start} to {last - start - 1} of its {length}"
 
 
@@ -181,7 +182,7 @@ def part_of(findings: Sequence[Finding], write: Moment) -> str:
     if (first, end) == (write.offset, write.offset + write.length):
         return "all of it is damaged"
     inside = _inside(write.offset, write.offset + write.length, first, end)
-    return f"{inside} are damaged"
+    return f"{inside} {'is' if end - first == 1 else 'are'} damaged"
 
 
 def _joined(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -34,6 +34,13 @@ def in_flight(finding: Finding, write: Moment) -> str:
     return f" while {name}{more} {'were' if more else 'was'} in flight"
 
 
+def flushed(flush: Moment, write: Moment) -> str:
+    """Return that a flush followed a change, as the rest of a sentence; or why none was needed."""
+    if flush.text:
+        return f" {flush.text}"
+    return " and flushed" if write.is_certain else ", and a flush followed it"
+
+
 def alike(finding: Finding, write: Moment) -> str:
     """Return how many writes of the same length are right, as the rest of a sentence.
 

@@ -31,7 +31,7 @@ from qbdcheck.report.events import CaseEnded
 from qbdcheck.report.page_damage import is_wrong_read
 from qbdcheck.report.page_output import output_difference
 from qbdcheck.report.page_place import further, is_as_new, modulo
-from qbdcheck.report.page_surroundings import alike, in_flight, range_of
+from qbdcheck.report.page_surroundings import alike, flushed, in_flight, range_of
 from qbdcheck.report.shared_facts import reader_and_writer
 
 _REPLY = re.compile(
@@ -64,19 +64,18 @@ def verdict_of(case: CaseEnded) -> str:
     """Return the verdict of a failed case, one sentence with its full stop."""
     finding = main_finding(case.findings)
     in_guest = finding is not None and finding.request.startswith("fio in the guest")
-    text = ""
-    if finding is not None:
-        text = (_of_fio if in_guest else _of_finding)(finding)
+    text = (_of_fio if in_guest else _of_finding)(finding) if finding is not None else ""
     if finding is not None and finding.damage is Damage.MISDIRECTED and not is_wrong_read(finding):
         text = _of_displaced(case.findings, text)
     text = text or _of_text(case) or cause_of_case(case) or "Nothing is known of this failure"
     if finding is not None and not in_guest:
-        text = f"{text.rstrip('.')}{_of_sizes(finding)}{further(case.findings, finding)}"
+        more = f"{_of_sizes(finding)}{further(case.findings, finding)}"
+        text = f"{text.rstrip('.')}{more}" if more else text
     if (after := _AFTER.search(case.message)) is not None and after[1] not in text:
         text += f"; this was read after {after[1]}"
     if (since := _SINCE.search(case.message)) is not None and since[1] not in text:
         text += f". Files of the guest are damaged: all were right before {since[1]}"
-    return f"{_capitalised(text.rstrip('.'))}."
+    return f"{_capitalised(text.rstrip('.'))}{'...' if text.endswith('...') else '.'}"
 
 
 def _capitalised(text: str) -> str:
@@ -207,8 +206,8 @@ def _of_change(finding: Finding, culprit: Culprit, place: str, has: str) -> str:
         acknowledged += in_flight(finding, write)
         others = alike(finding, write)
         return f"{_named(write)} {acknowledged}; {when}, {place} {has}{_beside(finding)}{others}"
-    if any(one.kind == "flush" for one in finding.life[at + 1 : cut]):
-        acknowledged += " and flushed" if write.is_certain else ", and a flush followed it"
+    if flushes := [one for one in finding.life[at + 1 : cut] if one.kind == "flush"]:
+        acknowledged += flushed(flushes[0], write)
     elif not write.fua and write.kind != "prefill":
         acknowledged += ", but not flushed"
     end = "the server was killed" if finding.life[cut].text == KILLED else "a power cut"

@@ -67,6 +67,7 @@ def _with_life(finding: Finding) -> Finding:
     else:
         at_s = sent.history.clock() if sent.history.clock else None
         what = sent.text.removeprefix("qemu-io ").split()[0]
+        what = "block status" if what == "block" else what
         text = f"{what}: {finding.seen}" if finding.seen else what
         life = (*life, Moment("error", 0, *sent.place, at_s=at_s, text=text))
     last = sent.history.last_writes(*sent.place, _LAST_WRITES)

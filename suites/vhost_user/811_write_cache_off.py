@@ -40,6 +40,7 @@ def test(disk, seed):
         with VirtioBlk(disk, features=features) as io:
             on = bool(has_switch and round_ % 3 == 1)
             state = "after writes of a driver that accepts neither FLUSH nor CONFIG_WCE"
+            without = "with the write cache off" if has_switch else "to a driver without FLUSH"
             if has_switch:
                 state = f"after writes{' and a flush' if on else ''} with writeback={on:d}"
                 io.front_end.set_write_cache(on)
@@ -57,7 +58,7 @@ def test(disk, seed):
             if on:
                 io.flush()
             else:
-                disk.shadow.flush()  # without a cache, what was answered is durable
+                disk.shadow.flush(without)
         cut(disk, seed + round_)
         with wrong_data_after(f"{state}, and the end of the daemon"):
             disk.verify()

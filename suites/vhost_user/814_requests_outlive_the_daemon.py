@@ -46,13 +46,13 @@ def test(disk, seed):
         queue = [front_end.start_queue(SIZE) for _ in range(count)][-1]
         ring, reads = queue.ring, Reads(queue, disk.size, random, LENGTH)
         heads = reads.fill(together=True)
-        judge_all(reads, disk, wait_used(queue, len(heads), f"{len(heads)} reads"))
+        done = wait_used(queue, len(heads), f"{len(heads)} reads")
+        judge_all(reads, disk, done)
         heads = reads.fill(together=True)
         pause(random.choice((0, 0.0002, 0.001)))
         disk.backend.kill()
         wait_lost(front_end)
         before = [one.head for one in ring.pop()]
-        last = reads.name(before[-1]) if before else ""
         judge_all(reads, disk, before)
         front_end.close()
         if number % 2:
@@ -65,9 +65,11 @@ def test(disk, seed):
         rest = sorted(set(heads) - set(before))
         what = f"{len(rest)} of {len(heads)} reads were in flight when the daemon was killed"
         what += f", on queue {count - 1}"
-        done = f"{last} was used before the kill, and must not be done again; " if last else ""
-        with told(disk, f"{done}{what}"):
+        last = (done + before)[-1]
+        is_done = f"{reads.name(last)} was used before the kill, and must not be done again"
+        with told(disk, what if last in rest else is_done):
             queue = again.start_ring(ring, ring.indexes()[1])
+        what += "" if last in rest else f"; {is_done}"
         kick(queue)
         used = wait_used(queue, len(rest), what)
         assert sorted(used) == rest, f"{what}, with descriptors {rest}; {used} were used after"

@@ -67,6 +67,21 @@ def test_changes_of_an_earlier_flush_do_not_count(shadow: Shadow) -> None:
     )
 
 
+def test_the_first_lost_write_tells_of_the_flush_where_prefill_is_lost_before_it(
+    shadow: Shadow,
+) -> None:
+    shadow.flush()
+    _write(shadow, 5)
+    shadow.flush()
+    shadow.power_cut(1)
+    with pytest.raises(NotPermitted) as raised:
+        shadow.settle(0, bytes(shadow.size))
+    prefill, write = raised.value.findings[:2]
+    assert (prefill.owes_prefill, write.owes_prefill) == (True, False)
+    assert not any("the flush that did not keep it" in line for line in prefill.evidence)
+    assert "the flush that did not keep it" in write.evidence[-1]
+
+
 def test_a_change_without_a_flush_has_no_such_line(shadow: Shadow) -> None:
     before = shadow.copy()
     shadow.write(5 * SECTOR, shadow.stamped(5 * SECTOR, SECTOR), fua=True)

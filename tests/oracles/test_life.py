@@ -59,6 +59,40 @@ def test_a_flushed_write_that_a_power_cut_removes_accuses_the_flush(shadow: Shad
     assert (finding.culprit.place, finding.culprit.lost) == (3, 2)
 
 
+def test_a_flush_that_kept_a_change_over_a_cut_is_not_accused_of_its_loss_in_the_next_one(
+    shadow: Shadow,
+) -> None:
+    old = shadow.expected(5 * SECTOR, SECTOR)
+    new = write(shadow, 5)
+    shadow.flush()
+    shadow.power_cut()
+    shadow.history.note("read", 5 * SECTOR, SECTOR)
+    shadow.settle(5 * SECTOR, new)
+    shadow.power_cut()
+    finding = finding_of(shadow, 5, old)
+    assert sentence(finding) == (
+        "The power was cut at 6.000 s. Write #1 was acknowledged at 2.000 s, and is gone, although"
+        " it survived the cut before."
+    )
+    assert finding.culprit
+    assert finding.life[finding.culprit.place].kind == "write"
+
+
+def test_without_a_write_cache_no_flush_is_accused(shadow: Shadow) -> None:
+    old = shadow.expected(5 * SECTOR, SECTOR)
+    write(shadow, 5)
+    shadow.flush("with the write cache off")
+    shadow.power_cut()
+    finding = finding_of(shadow, 5, old)
+    assert sentence(finding) == (
+        "The power was cut at 4.000 s. Write #1 was acknowledged at 2.000 s with the write cache"
+        " off, and is gone: it had to be durable without a flush."
+    )
+    assert finding.culprit
+    assert finding.life[finding.culprit.place].kind == "write"
+    assert not any("the flush that" in line for line in finding.evidence)
+
+
 def test_a_lost_write_with_fua_accuses_fua(shadow: Shadow) -> None:
     old = shadow.expected(5 * SECTOR, SECTOR)
     write(shadow, 5, fua=True)

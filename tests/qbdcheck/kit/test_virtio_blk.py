@@ -94,8 +94,10 @@ def test_a_kick_that_was_lost_is_named(
     server.start()
     with polled(FrontEnd(str(tmp_path / "s")), 16) as queue:
         reads = Reads(queue, 1 << 20, Random(1))
-        reads.fill(together=True)
+        first, *_ = reads.fill(together=True)
         wait_used(queue, 5, "reads")  # the daemon waits for a kick from here on
+        offset, _ = reads.take(first, "a read")
+        assert reads.name(first) == f"the read of 4096 bytes at {offset} (descriptor {first})"
 
         def must_notify(ring: Ring, _added: int) -> bool:
             ring.kick_is_wanted = wanted

@@ -6,7 +6,8 @@ import pytest
 
 from oracles.damage import Content, Damage, What, error
 from oracles.finding import Finding
-from qbdcheck.report.cause import cause_of
+from oracles.life import Moment
+from qbdcheck.report.cause import cause_of, main_finding
 
 TRACEBACK = """Traceback (most recent call last):
   File "suites/iotests/017_discard_reads_zero.py", line 12, in test
@@ -90,3 +91,14 @@ def test_a_finding_of_a_hang_does_not_replace_the_text() -> None:
 
 def test_names_of_damage_in_a_message_are_not_findings() -> None:
     assert cause_of("odd\nsector 3: stale, expected zeroes", "") == "odd"
+
+
+def test_a_lost_write_comes_before_lost_prefill_as_far_as_its_life_is_known() -> None:
+    life = (Moment("write", 3, 4096, 512),)
+    prefill = Finding(Damage.ZEROED, 0, 512, expected=Content(What.STAMP, 0, 0, 0, 1, 2), life=life)
+    write = Finding(
+        Damage.ZEROED, 4096, 512, expected=Content(What.STAMP, 3, 3, 0, 1, 2), life=life
+    )
+    assert main_finding([prefill, write]) is write
+    unknown = Finding(Damage.ZEROED, 4096, 512, expected=write.expected)
+    assert main_finding([prefill, unknown]) is prefill

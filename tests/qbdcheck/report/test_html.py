@@ -17,8 +17,11 @@ from oracles.damage import Content, Damage, Operation, What, error
 from oracles.finding import Finding
 from qbdcheck.errors import SetupError
 from qbdcheck.files import ROOT
+from qbdcheck.report.causes import causes_of
 from qbdcheck.report.events import Event, RunEnded, TestEnded
 from qbdcheck.report.html import Html
+from qbdcheck.report.html import page as page_of
+from qbdcheck.report.tally import Tally
 from qbdcheck.verdict import Verdict
 
 VOID = {"meta", "input", "img", "br", "wbr", "link"}
@@ -271,3 +274,21 @@ def test_a_run_in_which_nothing_failed_but_something_is_broken_says_so(
     events = [one for one in runs.mixed_run() if one is not failed and one != failed]
     page = written(tmp_path / "run.html", events)
     assert "No case failed, 1 of 3 broken: nothing is known from it" in page.text
+
+
+def test_a_page_that_is_made_later_has_the_causes_of_the_run(runs: ModuleType) -> None:
+    kinds = (Damage.TORN, Damage.SIZE)
+    cases = [
+        runs.ended(number, Verdict.FAIL, message=kind.value, findings=(Finding(kind),))
+        for number, kind in enumerate(kinds, 2)
+    ]
+    tally = Tally()
+    for event in (runs.STARTED, *cases):
+        tally.handle(event)
+    assert "<h2>Kinds of damage</h2>" in page_of(tally)
+    assert "<h2>Cause" not in page_of(tally)
+    first, *_ = causes_of(cases)
+    tally.handle(RunEnded(1.0, {}, 1, causes=(first,)))
+    text = page_of(tally)
+    assert text.index("<h2>Cause</h2>") < text.index("<h2>Kinds of damage</h2>")
+    assert f"{first.title[:1].upper()}{first.title[1:]}" in text

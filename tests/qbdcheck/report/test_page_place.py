@@ -30,6 +30,7 @@ from qbdcheck.report.page_surroundings import status_story
         ((512, 512), (512, 512), "the place is all of it"),
         ((512, 4096), (512, 512), "the place is its first 512 of 4096 bytes"),
         ((512, 4096), (4096, 512), "the place is its last 512 of 4096 bytes"),
+        ((512, 4096), (4607, 1), "the place is its last byte of 4096"),
         ((512, 4096), (1024, 512), "the place is bytes 512 to 1023 of its 4096"),
         ((700, 100), (512, 512), "covers bytes 188 to 287 of the 512 bytes of the place"),
         ((0, 700), (512, 512), "covers bytes 0 to 187 of the 512 bytes of the place"),

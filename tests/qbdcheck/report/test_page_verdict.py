@@ -59,6 +59,8 @@ def verdict(runs: ModuleType, *findings: Finding, message: str = "wrong", detail
          "has no known outcome, and a flush followed it; after a power cut sector 5 still has"),
         ((PREFILL, WRITE, CUT, READ),
          "was acknowledged, but not flushed; after a power cut sector 5 still has"),
+        ((PREFILL, WRITE, replace(FLUSH, text="with the write cache off"), CUT, READ),
+         "was acknowledged with the write cache off; after a power cut sector 5 still has"),
         ((PREFILL, replace(WRITE, fua=True), CUT, READ),
          "with FUA was acknowledged; after a power cut sector 5 still has"),
     ],
@@ -396,6 +398,12 @@ def test_a_place_that_has_the_data_of_another_write_is_told_once(runs: ModuleTyp
     assert verdict(runs, finding) == (
         "Sectors 4 to 5 have write #113 of client 4, which was sent to sector 8."
     )
+
+
+def test_a_cause_that_was_cut_off_keeps_its_dots(runs: ModuleType) -> None:
+    long = "SET_VRING_ENABLE: the daemon ended the connection; " + "18 of 21 reads, " * 20
+    found = verdict(runs, Finding(Damage.PROTOCOL, remark=long), message=long)
+    assert found.endswith("...") and not found.endswith("....")
 
 
 def test_a_change_of_another_volume_that_explains_a_sector_is_named(runs: ModuleType) -> None:

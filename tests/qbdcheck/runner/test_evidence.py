@@ -12,9 +12,11 @@ from oracles.damage import Damage
 from oracles.finding import Finding, Findings
 from oracles.mismatches import Mismatch
 from oracles.shadow import Shadow
+from oracles.stamps import Identity
 from oracles.workload import Kind, Request
 from qbdcheck.errors import NotReadyError, ProgramError
 from qbdcheck.programs.qemu_io import IoFailed
+from qbdcheck.programs.requests_sent import forget, note
 from qbdcheck.runner import evidence
 from qbdcheck.runner.case_run import Result
 from qbdcheck.runner.evidence import findings_of
@@ -103,6 +105,25 @@ def test_a_bare_assertion_on_mismatches_keeps_them() -> None:
         assert not Pair.mismatches
 
     assert words(raised(act)) == ["torn"]
+
+
+def test_a_wrong_answer_has_the_life_of_its_range_and_what_shares_data_with_it() -> None:
+    disk = Shadow(64 * 512, Identity(1, 2))
+    clone = disk.copy(writer=1)
+    disk.history.volume, clone.history.volume = "disk", "clone c1"
+    disk.history.relatives = lambda: [disk.history, clone.history]
+    clone.zero(1024, 512)
+    text = "block status: BLOCK_STATUS of 512 bytes at offset 1024"
+    forget()
+    try:
+        note(text, (1024, 512), disk.history)
+        broken = WrongData("wrong", [Finding(Damage.PROTOCOL, request=text)])
+        (found,) = findings_of(broken)
+    finally:
+        forget()
+    assert found.asked == (1024, 512)
+    assert found.life[-1].text == "block status"
+    assert [(one.kind, one.lane) for one in found.relatives] == [("zero", "clone c1")]
 
 
 def test_correct_or_expected_results_give_no_findings() -> None:
