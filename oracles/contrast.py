@@ -13,8 +13,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from blockio.sizes import exact_size
 from oracles.damage import Damage, Operation, What
-from oracles.finding import DISCARDED, SECTOR, Finding, Findings
+from oracles.finding import DISCARDED, FROM_AFAR, SECTOR, Finding, Findings
 from oracles.stamps import HEADER_BYTES, Bytes
 
 MOST = 100
@@ -27,6 +28,8 @@ _ZEROES = "write zeroes"
 _DATA = ("write", "prefill")
 _EMPTYING = ("discard", _ZEROES)
 _NOBODY = -1
+_LEAST_BIT = 1 << 20
+"""Bytes: offsets lose bits from this one on; smaller distances are usual."""
 _OWED = frozenset({
     Damage.ZEROED, Damage.STALE, Damage.NEVER_WRITTEN, Damage.LOST, Damage.TORN, Damage.SHIFTED,
     Damage.BIT_FLIP,
@@ -62,13 +65,15 @@ def with_right_writes(
 
 
 def beside_discards(findings: Sequence[Finding], entries: Sequence[Operation]) -> list[Finding]:
-    """Return findings; zeroed ones name a later discard, or zeroes, that they lie directly beside.
+    """Return findings; zeroed ones name a later discard, or zeroes, that may have zeroed them.
 
-    Such a request may have zeroed more than its range.
+    It lies directly beside the place, so that it may have zeroed more than its range; or it begins
+    a power of two away, so that its offset may have lost a bit.
     """
+    told = (_beside(one, entries) or _from_afar(one, entries) for one in findings)
     return [
-        replace(one, evidence=(*one.evidence, line)) if (line := _beside(one, entries)) else one
-        for one in findings
+        replace(one, evidence=(*one.evidence, line)) if line else one
+        for one, line in zip(findings, told, strict=True)
     ]
 
 
@@ -110,6 +115,26 @@ def _beside(finding: Finding, entries: Sequence[Operation]) -> str:
             which = f"{kind} #{one.number} of {one.length} bytes at offset {one.offset}"
             after = f"write #{write.number}" if write.number else "the prefill"
             return f"{DISCARDED} {side} {which}, which came after {after}"
+    return ""
+
+
+def _from_afar(finding: Finding, entries: Sequence[Operation]) -> str:
+    write = next(iter(finding.last_writes), None)
+    is_data = finding.expected is not None and finding.expected.what is not What.ZEROES
+    if finding.damage is not Damage.ZEROED or write is None or not is_data:
+        return ""
+    for one in reversed(entries[-_ENTRIES:]):
+        if one == write:
+            break
+        away = abs(one.offset - finding.offset)
+        is_bit = away >= _LEAST_BIT and away & (away - 1) == 0
+        if one.text.startswith(_EMPTYING) and one.length >= finding.length and is_bit:
+            kind = "discard" if one.text.startswith("discard") else _ZEROES
+            where = "higher" if one.offset > finding.offset else "lower"
+            return (
+                f"{FROM_AFAR} {kind} #{one.number} of {one.length} bytes at offset {one.offset} was"
+                f" sent just {exact_size(away)} {where}, so it may have been done here"
+            )
     return ""
 
 

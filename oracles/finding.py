@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, Self
 
 from oracles.damage import Confidence, Content, Damage, Difference, Operation, Verdict, What
+from oracles.fits import Fit, How
 from oracles.life import Culprit, Moment, culprit_of
 from oracles.recorded import Recorded
 
@@ -51,8 +52,11 @@ class Finding:
         that is wrong, not the data of a place; not compared.
     :ivar volume: what was read: a volume, a snapshot or a clone; empty if not known; not compared.
     :ivar relatives: changes of the place in volumes that may share data with it, by the lane, which
-        is the volume; not compared.
+        is the volume, the first one first; not compared.
+    :ivar not_listed: how many more events of the place are known than ``life`` and ``relatives``
+        have; not compared.
     :ivar nearby: requests close to the place that came after its last change; not compared.
+    :ivar fit: the change that explains the first sector, if its history was replayed.
     :ivar record: the requests to the volume before the check, for experiments; it is not compared,
         and not reported.
     """
@@ -81,7 +85,9 @@ class Finding:
     asked: tuple[int, int] | None = field(default=None, compare=False, repr=False)
     nearby: tuple[Operation, ...] = field(default=(), compare=False, repr=False)
     relatives: tuple[Moment, ...] = field(default=(), compare=False, repr=False)
+    not_listed: int = field(default=0, compare=False, repr=False)
     volume: str = field(default="", compare=False, repr=False)
+    fit: Fit | None = field(default=None, compare=False, repr=False)
     record: Recorded | None = field(default=None, compare=False, repr=False, metadata=UNREPORTED)
 
     @property
@@ -125,7 +131,10 @@ class Finding:
     def culprit(self) -> Culprit | None:
         """What the finding contradicts; None if its life does not show it."""
         first = self.difference.offset if self.difference else None
-        return culprit_of(self.life, self.damage, self.expected, self.seen, first)
+        if self.fit is not None and self.fit.how in (How.OTHERS, How.NOT_KEPT):
+            return None
+        gone = self.fit.change.number if self.fit and self.fit.is_lost else None
+        return culprit_of(self.life, self.damage, self.expected, self.seen, first, gone=gone)
 
     @property
     def line(self) -> str:
@@ -168,8 +177,21 @@ class Finding:
 
         :raise ValueError: something else made them. :raise LookupError, TypeError: as well.
         """
-        newer = {"sector_bytes": None, "follows": "", "right_writes": (), "asked": None}
-        members = {**newer, "nearby": (), "volume": "", "relatives": (), **members}
+        newer: dict[str, Any] = {
+            "sector_bytes": None,
+            "follows": "",
+            "right_writes": (),
+            "asked": None,
+        }
+        newer |= {
+            "asked": None,
+            "nearby": (),
+            "volume": "",
+            "relatives": (),
+            "not_listed": 0,
+            "fit": None,
+        }
+        members = {**newer, **members}
         names = [one.name for one in fields(cls) if one.metadata != UNREPORTED]
         values = {name: members[name] for name in names}
         for name in ("expected", "seen"):
@@ -178,6 +200,7 @@ class Finding:
             if (found := values[name]) is not None:
                 expected, seen = bytes.fromhex(found["expected"]), bytes.fromhex(found["seen"])
                 values[name] = Difference(found["offset"], expected, seen)
+        values["fit"] = _fit_of(values["fit"])
         values["damage"] = Damage(values["damage"])
         values["confidence"] = Confidence(values["confidence"])
         values["part"] = None if values["part"] is None else (values["part"][0], values["part"][1])
@@ -193,7 +216,7 @@ class Finding:
 
 def _plain(value: object) -> object:
     match value:
-        case Content() | Difference() | Operation() | Moment():
+        case Content() | Difference() | Operation() | Moment() | Fit():
             return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
         case enum.Enum():
             return value.value
@@ -207,6 +230,13 @@ def _plain(value: object) -> object:
 
 def _content(members: Mapping[str, Any] | None) -> Content | None:
     return None if members is None else Content(**{**members, "what": What(members["what"])})
+
+
+def _fit_of(members: Mapping[str, Any] | None) -> Fit | None:
+    if members is None:
+        return None
+    seen = members["seen"] and Operation(**members["seen"])
+    return Fit(How(members["how"]), Operation(**members["change"]), seen, members["volume"])
 
 
 class Findings(list[Finding]):
@@ -435,6 +465,8 @@ def _status(finding: Finding) -> str:
 
 DISCARDED = "it lies directly"
 """Begins the evidence of a finding beside a later discard."""
+FROM_AFAR = "later,"
+"""Begins the evidence of a zeroed place that may be that of another request."""
 READ_WAS_WRONG = "so the read was wrong"
 """End of the evidence of a finding whose place had the right data when it was read again."""
 

@@ -5,6 +5,7 @@ A server that loses some changes of a flush, or all changes of some flushes, sho
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,6 +14,9 @@ from oracles.finding import Finding
 from oracles.life import CHANGES, Moment
 
 _ENDS = ("cut", "restart")
+_KEPT = re.compile(r"\bit covered \d+ changes: .* damaged \(.*\), (\d+) (?:is|are) there whole")
+_ALL_LOST = re.compile(r"\bit covered (\d+) changes?: \d+ (?:is|are) damaged, so all of them")
+_OWN = {"zero": "this write zeroes", "discard": "this discard", "prefill": "the prefill"}
 _ORDINALS = {1: "first", 2: "second", 3: "third"}
 
 
@@ -39,6 +43,25 @@ def with_flush(findings: Sequence[Finding], moments: Sequence[Moment]) -> list[F
     lines = [_which(moments, start, len(flushes), total), *_counted(covered, findings, lost)]
     told = replace(first, evidence=(*first.evidence, "; ".join(lines)))
     return [told, *findings[1:]]
+
+
+def kept_by_flush(finding: Finding) -> str:
+    """Return what a flush that did not keep a change did, as far as the check after the cut shows.
+
+    :return: the rest of a sentence whose subject is the flush.
+    """
+    culprit = finding.culprit
+    lost = "this write"
+    if culprit is not None and culprit.lost is not None:
+        lost = _OWN.get(finding.life[culprit.lost].kind, lost)
+    told = f"did not make {lost} durable"
+    for line in finding.evidence:
+        if (kept := _KEPT.search(line)) is not None:
+            count = int(kept[1])
+            return f"{told}; {count} other change{'s' if count > 1 else ''} before it survived"
+        if (gone := _ALL_LOST.search(line)) is not None and int(gone[1]) > 1:
+            return f"{told}, nor any of the {gone[1]} changes since the flush before"
+    return told
 
 
 def _is_change(one: Moment) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -13,9 +14,10 @@ from oracles.contrast import Checked, beside_discards, with_right_writes
 from oracles.damage import Operation
 from oracles.finding import Finding, Findings
 from oracles.flush_story import with_flush
-from oracles.life import CHANGES, Answer, Moment, life_of
+from oracles.life import Answer, Moment, each_once, left_out, life_of
+from oracles.raw_writes import RawWrites
 from oracles.recorded import MOST, Recorded
-from oracles.stamps import SECTOR, Bytes, Header, Identity, keys_of
+from oracles.stamps import SECTOR, Bytes, Header, Identity, keys_of, stamp
 
 _MOMENTS = 50_000
 """Moments that are kept: those of the last operations."""
@@ -26,10 +28,12 @@ _CHECKS = 1000
 _NEAR = 64 << 10
 """Bytes: a unit in which `History.nearby` finds requests. Caches and maps have such units."""
 _RELATED = ("write", "zero", "discard")
-_RELATIVES = 6
+_RELATIVES = 100
 """Changes in relatives that a finding has: the last ones."""
 _ANSWERS = 200
 """Block states that are kept with their extents: the last ones."""
+_PATTERN = re.compile(r"write of pattern 0x([0-9a-f]{2})")
+"""The text of an operation that filled a range with one byte."""
 _SEARCHED = 1 << 20
 """Sectors of which `History.stamp_with` compares the keys; this takes 50 ms."""
 
@@ -40,6 +44,7 @@ class History:
     :ivar size: of the volume, in bytes.
     :ivar lane: the connection or program of the operations to come, for the life of a sector.
     :ivar volume: its name, or what it is: ``snapshot s1 of disk``; empty if that is not known.
+    :ivar raw: the data of the newest writes that are not stamps of their place.
     :ivar relatives: returns the histories of disks that may share data; None: there are none.
     :ivar clock: returns the seconds since the case began; None: the life has no times.
     :ivar faults: return the faults that fired, as moments with the times of that clock.
@@ -49,6 +54,7 @@ class History:
         self.size = size
         self.lane = ""
         self.volume = ""
+        self.raw = RawWrites()
         self.relatives: Callable[[], list[History]] | None = None
         self._lanes: dict[str, int] = {}
         self.clock: Callable[[], float] | None = None
@@ -91,6 +97,7 @@ class History:
         other._places = dict(self._places)
         other._lanes = dict(self._lanes)
         other._unaligned = dict(self._unaligned)
+        other.raw = self.raw.copy()
         return other
 
     def __deepcopy__(self, _memo: dict[int, object]) -> History:
@@ -206,46 +213,64 @@ class History:
 
     def life(self, *places: tuple[int, int]) -> tuple[Moment, ...]:
         """Return the last moments that concern ranges (offset, length), and faults that fired."""
+        return life_of(self._with_faults(places), places)
+
+    def left_out(self, *places: tuple[int, int]) -> int:
+        """Return how many moments that concern ranges (offset, length) `life` leaves out."""
+        return left_out(self._with_faults(places), places)
+
+    def _with_faults(self, places: Sequence[tuple[int, int]]) -> list[Moment]:
+        """Return the moments, the answers about ranges, and the faults that fired, in order."""
         fired = [
             replace(one, at_s=None if one.at_s is None else round(one.at_s, 6))
             for source in self.faults
             for one in source()
         ]
         moments = self._with_answers(places)
-        if fired:
-            moments = sorted([*moments, *fired], key=lambda one: one.at_s or 0.0)
-        return life_of(moments, places)
+        return sorted([*moments, *fired], key=lambda one: one.at_s or 0.0) if fired else moments
 
     def with_life(self, finding: Finding, places: Sequence[tuple[int, int]]) -> Finding:
         """Return a finding with what happened to its place, beside it, and in relatives."""
-        return replace(
+        found = replace(
             finding,
             life=self.life(*places),
             record=self.recorded(),
             nearby=self.nearby(finding.offset, finding.length),
-            relatives=self._of_relatives(finding.offset, min(finding.length, SECTOR)),
         )
+        place = finding.offset, min(finding.length, SECTOR)
+        return self.with_relatives(found, place, self.left_out(*places))
+
+    def with_relatives(self, finding: Finding, place: tuple[int, int], left_out: int) -> Finding:
+        """Return a finding with the changes of a place in volumes that may share data.
+
+        :param left_out: how many moments its life leaves out.
+        """
+        found = self._of_relatives(*place)
+        left_out += len(found[:-_RELATIVES])
+        return replace(finding, relatives=found[-_RELATIVES:], not_listed=left_out)
+
+    def others(self) -> list[History]:
+        """Return the histories of the volumes that may share data; it may be one of them."""
+        return [] if self.relatives is None else self.relatives()
 
     def recorded(self) -> Recorded:
         """Return the last requests to the volume."""
         return Recorded(self.size, tuple(self._moments)[-MOST:])
 
     def _of_relatives(self, offset: int, length: int) -> tuple[Moment, ...]:
-        """Return later changes of a range in other volumes that may share data with it.
+        """Return the changes of a range in other volumes that may share data with it, in order.
 
-        They came after the last change of the range in this volume. What a volume has inherited is
-        a part of its own life.
+        What a volume has inherited is a part of its own life.
         """
-        changes = [one for one in self._moments if one.kind in CHANGES]
-        mine = [one.at_s or 0.0 for one in changes if one.touches(offset, length)]
-        since, known = max(mine, default=0.0), {id(one) for one in changes}
+        known = {id(one) for one in self._moments}
         found: dict[int, Moment] = {}
-        for other in [] if self.relatives is None else self.relatives():
-            for one in other.moments:
-                is_later = one.kind in _RELATED and (one.at_s or 0.0) > since
-                if is_later and one.touches(offset, length) and id(one) not in known:
+        for other in self.others():
+            there = [one for one in other.moments
+                     if one.kind in _RELATED and one.touches(offset, length)]  # fmt: skip
+            for one in each_once(there):
+                if id(one) not in known:
                     found.setdefault(id(one), replace(one, lane=other.volume))
-        return tuple(sorted(found.values(), key=lambda one: one.at_s or 0.0)[-_RELATIVES:])
+        return tuple(sorted(found.values(), key=lambda one: one.at_s or 0.0))
 
     def _with_answers(self, places: Sequence[tuple[int, int]]) -> list[Moment]:
         """Return the moments, and what the block status said of ranges, in their order."""
@@ -342,6 +367,20 @@ class History:
         for entry in self._entries:
             if entry.generation == 0 and entry.length:
                 yield entry.number, entry.offset, entry.length, 0, entry.writer
+
+    def data_of(self, change: Operation, start: int, length: int) -> bytes | None:
+        """Return what an operation put at ``[start, start + length)``; None if it is not kept.
+
+        :param start: in bytes from the start of the volume, as is ``length``; inside the operation.
+        """
+        if change.generation is not None:
+            who = Identity(self._identity.run, self._identity.volume, change.writer)
+            return stamp(start, length, who, change.generation, change.number).tobytes()
+        if change.text.startswith(("write zeroes", "discard")):
+            return bytes(length)
+        if filled := _PATTERN.match(change.text):
+            return bytes([int(filled[1], 16)]) * length
+        return self.raw.data_of(change, start, length)
 
     def stamps_of(self, sector: int) -> list[Header]:
         """Return the headers of all stamps that were written to a sector, newest first."""

@@ -7,12 +7,12 @@ moment that a finding contradicts: the write that is gone, or the flush that did
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import islice
 
 from oracles.damage import Content, Damage, What
+from oracles.resizes import is_cut_off
 
 MOST = 200
 """Moments of one life that touched the range; flushes and the like come in addition."""
@@ -37,8 +37,6 @@ _GONE = frozenset(
 _PARTS = (Damage.TORN, Damage.BIT_FLIP, Damage.ALTERED, Damage.SHIFTED)
 """Kinds of damage that leave something of the write."""
 _SECTOR = 512
-_SIZES = re.compile(r"from (\d+) to (\d+) bytes")
-"""The text of the moment of a resize."""
 WHOLE = ("flush", "cut", "fault", "resize", "restart", "snapshot")
 """Kinds of moments that concern the whole volume."""
 NOT_JUDGED = "not judged: in flight with a change there"
@@ -112,10 +110,19 @@ def life_of(moments: Sequence[Moment], places: Sequence[tuple[int, int]]) -> tup
     lanes = {one.lane for one in kept}
     closed = [one for one in moments if one.kind == "close" and one.lane in lanes]
     chosen = {id(moment) for moment in (*kept, *others, *closed)}
-    return tuple(_each_once([moment for moment in moments if id(moment) in chosen]))
+    return tuple(each_once([moment for moment in moments if id(moment) in chosen]))
 
 
-def _each_once(moments: Sequence[Moment]) -> list[Moment]:
+def left_out(moments: Sequence[Moment], places: Sequence[tuple[int, int]]) -> int:
+    """Return how many moments that concern ranges `life_of` leaves out, since there are many."""
+    touching = sum(
+        one.kind not in WHOLE and any(one.touches(*place) for place in places) for one in moments
+    )
+    others = sum(one.kind in WHOLE for one in moments)
+    return max(0, touching - MOST) + max(0, others - _OTHERS)
+
+
+def each_once(moments: Sequence[Moment]) -> list[Moment]:
     """Return moments without changes that were recorded when they were sent and acknowledged later.
 
     A request in flight is recorded as one whose outcome is unknown, and again when it has ended.
@@ -173,9 +180,12 @@ def culprit_of(
     expected: Content | None,
     seen: Content | None,
     first: int | None = None,
+    *,
+    gone: int | None = None,
 ) -> Culprit | None:
     """Return what a finding contradicts; None if the life does not show it.
 
+    :param gone: the number of the change that is known not to be there; None: it is not known.
     :param first: offset of the first wrong byte: only changes of it count where several writes have
         made the sector. None: all of the life count.
     """
@@ -190,31 +200,13 @@ def culprit_of(
         return Culprit(at, text)
     if damage not in _GONE:
         return None
-    lost = _owed(life, expected, first)
-    if lost is None:
+    lost = _owed(life, expected, first) if gone is None else _place_of_number(life, gone)
+    if lost is None or (gone is None and is_cut_off(life, lost, first)):
         return None
     if damage is Damage.TORN and (torn := _torn(life, first)) is not None:
         return torn
     return _of_lost(life, lost, None if seen is None else _place_of(life, seen),
                     whole=damage not in _PARTS)  # fmt: skip
-
-
-def resized(life: Sequence[Moment], offset: int, length: int = 1) -> str:
-    """Return which sizes a volume had, and whether a place was behind its end; "" without any."""
-    found = [_SIZES.fullmatch(one.text) for one in life if one.kind == "resize"]
-    pairs = [(int(one[1]), int(one[2])) for one in found if one]
-    if not pairs:
-        return ""
-    sizes = [pairs[0][0], *(new for _, new in pairs)]
-    smallest = min(sizes)
-    told = f"the volume had {' bytes, then '.join(map(str, sizes))} bytes; offset {offset} was "
-    crossed = [size for size in sizes if offset < size < offset + length]
-    if crossed:
-        start = f"{told.removesuffix(f'offset {offset} was ')}the {length} bytes at offset {offset}"
-        return f"{start} lie across the end that it had with {crossed[-1]} bytes"
-    if offset < smallest:
-        return f"{told}never behind its end"
-    return f"{told}behind its end while it had {smallest} bytes"
 
 
 def _torn(life: Sequence[Moment], first: int | None) -> Culprit | None:
@@ -268,6 +260,11 @@ def _place_of(life: Sequence[Moment], content: Content) -> int | None:
         if one.kind == "prefill" if content.generation == 0 else one.number == content.operation:
             return at
     return None
+
+
+def _place_of_number(life: Sequence[Moment], number: int) -> int | None:
+    """Return the place of a change by its number; 0 is the prefill."""
+    return _place_of(life, Content(What.WRITE, generation=None if number else 0, operation=number))
 
 
 def place_of(life: Sequence[Moment], seen: Content | None) -> int | None:

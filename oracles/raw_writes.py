@@ -40,6 +40,17 @@ class RawWrites:
         """Keep the data of a write. It is not copied."""
         self._kept.append((write, data[:_LONGEST]))
 
+    def data_of(self, write: Operation, start: int, length: int) -> bytes | None:
+        """Return what a write put at ``[start, start + length)``; None if it is not kept.
+
+        :param start: in bytes from the start of the volume, as is ``length``; inside the write.
+        """
+        for one, data in reversed(self._kept):
+            if one is write:
+                part = data[start - write.offset :][:length].tobytes()
+                return part if len(part) == length else None
+        return None
+
     def explained(self, finding: Finding, seen: Bytes, offset: int) -> Finding:
         """Return a finding as stale if its place once held the data that was seen there.
 

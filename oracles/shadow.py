@@ -27,7 +27,7 @@ from oracles.history import History
 from oracles.life import IN_FLIGHT
 from oracles.lost_part import as_lost_write, place_of_part, with_writes_of_part
 from oracles.promises import DISCARD, FAILED_WRITE
-from oracles.raw_writes import RawWrites
+from oracles.replay import explained
 from oracles.sector_damage import of_unwritten
 from oracles.stamps import (
     SECTOR,
@@ -48,6 +48,8 @@ _LAST_WRITES = 3
 """Requests that a finding names as those that touched the place last."""
 _LIVES = 3
 """Findings of a check that carry the life of their first sector."""
+_EXPLAINED = 20
+"""Findings of a check for which the history of their first sector is replayed."""
 _SEARCHED = 20
 """Findings of a check whose lost stamps are looked for elsewhere."""
 MISSED = frozenset({Damage.ZEROED, Damage.STALE, Damage.NEVER_WRITTEN, Damage.OTHER_WRITE})
@@ -98,7 +100,6 @@ class Shadow:
         self._durable: dict[int, Chunk | None] = {}
         self._pending: list[tuple[Change, ...]] = []
         self._unknown = UnknownBytes()
-        self._raw = RawWrites()
 
     def copy(self, writer: int | None = None) -> Shadow:
         """Return an independent shadow with the same expectation, for a snapshot or a clone.
@@ -117,7 +118,6 @@ class Shadow:
         }
         other._pending = list(self._pending)
         other._unknown = self._unknown.copy()
-        other._raw = self._raw.copy()
         return other
 
     # Data to write
@@ -345,11 +345,13 @@ class Shadow:
         if self._unknown and not (findings := self._unknown.beside(findings, seen, wanted, offset)):
             return findings
         for place, found in enumerate(findings):
-            finding = self._raw.explained(found, seen, offset)
+            finding = self.history.raw.explained(found, seen, offset)
             last = self.history.last_writes(finding.offset, finding.length, _LAST_WRITES)
             whole = _sector_bytes(finding, seen, wanted, offset)
             finding = replace(finding, last_writes=last, volume=self.history.volume)
             finding = as_lost_write(of_unwritten(finding), whole)
+            if place < _EXPLAINED:
+                finding = explained(finding, whole, self.history)
             findings[place] = with_writes_of_part(finding, self.history.last_writes)
         for place in telling(findings, _LIVES):
             whole = _sector_bytes(findings[place], seen, wanted, offset)
@@ -434,7 +436,7 @@ class Shadow:
         how: dict[str, Any] = {"kind": kind, "fua": change.fua, "is_certain": is_certain}
         entry = self.history.record(text, change.offset, change.length, operation, **how)
         if entry.generation is None and change.data is not None:
-            self._raw.add(entry, change.data)
+            self.history.raw.add(entry, change.data)
 
     def _change(self, text: str, change: Change, operation: int | None = None) -> None:
         self._record(text, change, operation)

@@ -219,7 +219,10 @@ def _called_zero(io: NbdIo, start: int, data: bytes) -> StatusWrong:
         remark=f"called zero, but a read returns data from offset {first} on",
         evidence=("expected: the data that a read returned; seen: what the block status says",),
         life=history.life((first, len(there))),
+        volume=history.volume,
     )
+    place = first, len(there)
+    finding = history.with_relatives(finding, place, history.left_out(place))
     told = f"block status on {io.name}: [{start}, {start + len(data)}) is called zero, but has data"
     last = f"\n    last write there: {finding.last_write}" if finding.last_write else ""
     return StatusWrong(f"{told}{last}", finding=finding)

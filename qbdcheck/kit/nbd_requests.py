@@ -159,10 +159,14 @@ def read_range(client: Client, offset: int, length: int) -> bytes:
         return bytes(client.read(offset, length))
 
 
-def expect_read(client: Client, shadow: Shadow, offset: int, length: int) -> None:
+def expect_read(
+    client: Client, shadow: Shadow, offset: int, length: int, *, after: str = ""
+) -> None:
     """Read a range and compare it with the shadow.
 
+    :param after: what came before it, where that must not have changed anything.
     :raise AssertionError: the read failed. :raise WrongData: other data came.
     """
     data = read_range(client, offset, length)
-    expect_content(shadow, offset, data, request_name(Command.READ, offset, length), length)
+    name = request_name(Command.READ, offset, length)
+    expect_content(shadow, offset, data, f"{name}, after {after}" if after else name, length)

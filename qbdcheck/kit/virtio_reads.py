@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 
 from oracles.stamps import SECTOR
 from qbdcheck.clock import pause
+from qbdcheck.kit.request_errors import RequestLost
 from qbdcheck.kit.virtio_blk import (
     DESCRIPTOR,
     GUEST_BASE,
     HEADER,
     USED_ELEMENT,
     Kind,
+    MessageError,
     Queue,
     Segment,
     Status,
@@ -19,6 +24,8 @@ from qbdcheck.kit.virtio_blk import (
     longest_segment,
     name_of,
 )
+from qbdcheck.programs.running import status_of_zombie
+from qbdcheck.targets.disk import Disk
 
 _PAGE = 4096
 """Bytes before the data of a read: its header, its status, and room for a table."""
@@ -55,6 +62,23 @@ def read_behind(queue: Queue, head: int) -> list[int]:
     return heads
 
 
+@contextlib.contextmanager
+def told(disk: Disk, what: str) -> Iterator[None]:
+    """Let the end of a connection name what was requested, and whether the daemon still runs.
+
+    :param what: what came before, and which requests the daemon must carry out.
+
+    :raise RequestLost: the daemon ended the connection, or answered wrongly.
+    """
+    try:
+        yield
+    except MessageError as error:
+        pid = disk.backend.pid
+        runs = Path(f"/proc/{pid}").exists() and status_of_zombie(pid) is None
+        state = "its process still runs" if runs else "its process has ended"
+        raise RequestLost(f"{error} ({state}); {what}") from error
+
+
 class Reads:
     """Reads at random places of a volume, each of one segment.
 
@@ -87,6 +111,10 @@ class Reads:
                 self._places[head] = segments[0].offset, offset
             heads += found
         return heads
+
+    def name(self, head: int) -> str:
+        """Return which read a descriptor begins: its length and offset in bytes, and its head."""
+        return f"the read of {self._length} bytes at {self._places[head][1]} (descriptor {head})"
 
     def take(self, head: int, what: str) -> tuple[int, bytes]:
         """Return offset and data of a completed read, and free its memory.

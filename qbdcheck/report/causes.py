@@ -22,17 +22,26 @@ from pathlib import Path
 
 from oracles.damage import Damage
 from oracles.finding import Finding
-from oracles.life import KILLED
 from qbdcheck.report import symptoms
 from qbdcheck.report.cause import cause_of_case, main_finding
+from qbdcheck.report.cause_title import (
+    BREAK_PROTOCOL,
+    NOTHING,
+    kinds_in_words,
+    lost_title,
+    story_of,
+    title_of,
+)
 from qbdcheck.report.conditions import Condition, condition_of, fulfils, lies_in
 from qbdcheck.report.events import CaseEnded, Cause
+from qbdcheck.report.lost_parts import lost_part, shared_part, title_of_part
 from qbdcheck.report.page_damage import is_wrong_read
 from qbdcheck.report.page_reply import REPORT_ERRORS
 from qbdcheck.report.page_words import named
+from qbdcheck.report.phases import KNOWN_STATES, ended_by, has_an_end, with_its_end
 from qbdcheck.report.shared_facts import NOT_THERE, reads_alike, shared_facts
 from qbdcheck.report.symptoms import Symptoms, symptoms_of
-from qbdcheck.report.traits import NOTHING, Trait, title_of, traits_of, weight
+from qbdcheck.report.traits import Trait, traits_of, weight
 
 MOST = 5
 """Causes that a run names; the failures of all others are one more."""
@@ -55,14 +64,9 @@ _SCRIPT = "script.sh"
 _CIRCUMSTANCES = ("state", "size", "alignment")
 """Kinds of traits that are no cause of their own: a title has them only if all failures do."""
 _ENDED_WRONGLY = {kind.value for kind in Damage if kind.rank >= Damage.ERROR.rank}
-_WRONG_READS = "reads that return other data than is stored"
+_WRONG_READS = "reads return other data than is stored"
 _HANDSHAKE: Trait = ("command", "handshake")
-_AFTER_AN_END = "after a crash or a restart"
-_KNOWN_STATES = ("after a power cut", _AFTER_AN_END)
-"""Of a case, and of each of its failures: requests in flight need not concern the damage."""
 STARVED = "the machine was starved, so nothing is known about the target"
-_SERVER_ENDS = ("cut", "restart")
-"""Moments in the life of a place at which the server ended."""
 _MIXED = "different kinds of damage"
 _NUMBER = re.compile(r"\d+")
 _OLDER = frozenset(
@@ -74,7 +78,6 @@ _OF_LOST_WRITES = frozenset({
     ("command", symptoms.WRITE), *(("damage", kind.value) for kind in NOT_THERE),
 })  # fmt: skip
 """Traits that lost writes have first."""
-_NOT_CARRIED_OUT = "acknowledged writes whose data is not there"
 EVERYTHING = "everything"
 """The claim of a contradiction that explains each failure: the profile is of another target."""
 _CLAIMS: Mapping[str, Trait] = {
@@ -217,17 +220,25 @@ def _next(rest: list[_Failure], total: int, *, is_first: bool) -> tuple[Cause, l
     true = _true_of_all(members)
     title = title_of(root, true)
     if not any(_ENDED_WRONGLY & set(one.shows.damage) for one in members):
-        title = title.replace(", or ended wrongly", "")
-    title = _with_its_end(title, [one.case for one in members])
+        title = title.replace(", or end wrongly", "")
+    title = with_its_end(title, [one.case for one in members])
     if title == NOTHING or all(kind in _CIRCUMSTANCES for kind, _ in {root, *true}):
         title = _mixed(members)
     condition = condition_of([one.case.findings for one in explained]) or condition_of(
         [one.case.findings for one in members]
     )
     if root in _OF_LOST_WRITES and _are_lost_writes([one.case for one in explained]):
-        title = _NOT_CARRIED_OUT
+        title = lost_title([main for one in explained if (main := _main(one.case)) is not None])
     if all(map(_is_wrong_read, members)):
         title = _wrong_reads(members)
+    story = story_of([_main(one.case) for one in members])
+    title = story or title
+    part = "" if story else shared_part(one.case.findings for one in members)
+    alike = [one for one in rest if part and lost_part(one.case.findings) == part]
+    if len(alike) > len(members):
+        cases = [one.case for one in alike]
+        title = title_of_part(part, ended_by(cases) if all(map(has_an_end, cases)) else None)
+    members = alike or members
     title += _facts(members, condition)
     shown = [one for one in rest if one in members or _shows(one, members, condition)]
     beside = [
@@ -284,32 +295,6 @@ def _is_of_another(failure: _Failure, claim: Trait | None) -> bool:
     return _HANDSHAKE in commands or (has_other and claim is not None and claim[0] == "command")
 
 
-def _with_its_end(title: str, cases: Sequence[CaseEnded]) -> str:
-    """Return the title with the way in which the server ended before the damage, or without it."""
-    if not any(map(_has_an_end, cases)):
-        for state in _KNOWN_STATES:
-            title = title.replace(f", {state}", "")
-    ended = _ended_by(cases)
-    return title if ended is None else title.replace(_AFTER_AN_END, ended)
-
-
-def _has_an_end(case: CaseEnded) -> bool:
-    """Return whether a server may have ended before the damage; True if that is not known."""
-    lives = [one.life for one in case.findings if one.life]
-    return not lives or any(one.kind in _SERVER_ENDS for life in lives for one in life)
-
-
-def _ended_by(cases: Sequence[CaseEnded]) -> str | None:
-    """Return how the server ended before the damage was seen; None if not known, or not one way."""
-    ways = {
-        "after a stop and a start" if last.kind == "restart"
-        else "after SIGKILL" if last.text == KILLED else "after a power cut"
-        for case in cases for one in case.findings if one.life
-        for last in [moment for moment in one.life if moment.kind in _SERVER_ENDS][-1:]
-    }  # fmt: skip
-    return ways.pop() if len(ways) == 1 else None
-
-
 def _is_wrong_read(failure: _Failure) -> bool:
     """Return whether a second read of what a case is about returned the right data."""
     main = _main(failure.case)
@@ -319,17 +304,21 @@ def _is_wrong_read(failure: _Failure) -> bool:
 def _wrong_reads(members: Sequence[_Failure]) -> str:
     """Return that reads are wrong, and the kinds of damage that they show."""
     kinds = dict.fromkeys(one.shows.damage[0] for one in members if one.shows.damage)
-    return f"{_WRONG_READS}: {', '.join(kinds)}" if kinds else _WRONG_READS
+    return f"{_WRONG_READS}: {kinds_in_words(list(kinds))}" if kinds else _WRONG_READS
 
 
 def _mixed(members: Sequence[_Failure]) -> str:
     """Return the kinds of damage of failures that have none in common, with their numbers."""
     kinds = Counter(one.shows.damage[0] for one in members if one.shows.damage)
-    states = Counter(one.shows.state for one in members if one.shows.state in _KNOWN_STATES)
+    states = Counter(
+        one.shows.state
+        for one in members
+        if one.shows.state in KNOWN_STATES and has_an_end(one.case)
+    )
     if not kinds:
         return _same_message(members) or NOTHING
     told = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common())
-    subject = "older data than was acknowledged" if kinds.keys() <= _OLDER else _MIXED
+    subject = "reads return older data than was acknowledged" if kinds.keys() <= _OLDER else _MIXED
     wrong = [any(is_wrong_read(finding) for finding in one.case.findings) for one in members]
     histories = [Damage.NOT_LINEARIZABLE.value in one.shows.damage for one in members]
     if any(wrong) and all(map(any, zip(wrong, histories, strict=True))):
@@ -390,7 +379,7 @@ def _lost_its_reply(failure: _Failure, title: str) -> bool:
 
     A client that cannot use a reply ends the connection, and fails its requests with EIO.
     """
-    is_cause = title.startswith(Damage.PROTOCOL.value) and REPORT_ERRORS in title
+    is_cause = BREAK_PROTOCOL in title and REPORT_ERRORS in title
     return is_cause and os.strerror(errno.EIO) in failure.case.message
 
 

@@ -201,9 +201,10 @@ class CaseExperiment:
     ``outcome``: ``reproduced``, ``not reproduced`` or ``not tried``; ``sentence`` says it in words.
     ``source`` names the requests that the scripts were made of. ``script`` is the smallest script
     that fails, for ``./check replay``, ``steps`` are its steps in words; ``failed`` of ``plays``
-    plays of it failed. ``needed`` are the conditions without which it is right, ``indifferent``
-    what makes no difference, ``unclear`` what fails sometimes, each from ``trials``. ``all_plays``
-    counts every play; ``is_complete`` is False if the time was over before all had been tried.
+    plays of it failed, and ``saw`` is what one of them saw. ``needed`` are the
+    conditions without which it is right, ``indifferent`` what makes no difference, ``unclear`` what
+    fails sometimes, each from ``trials``. ``all_plays`` counts every play; ``is_complete`` is False
+    if the time was over before all had been tried.
     """
 
     case_id: str
@@ -223,6 +224,7 @@ class CaseExperiment:
     all_plays: int = 0
     elapsed_s: float = 0.0
     is_complete: bool = True
+    saw: str = ""
 
 
 @dataclass(frozen=True)

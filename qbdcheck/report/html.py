@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from oracles.displacement import summary
 from oracles.finding import Finding
-from oracles.life import resized
+from oracles.resizes import resized
 from qbdcheck.bootstrap.version import version
 from qbdcheck.catalogue.capability_words import CAPABILITIES
 from qbdcheck.catalogue.policies import POLICIES
@@ -34,10 +34,10 @@ from qbdcheck.report.page_damage import colour, hint, letter, meaning_of, second
 from qbdcheck.report.page_details import split_details
 from qbdcheck.report.page_life import LEGEND, life_of
 from qbdcheck.report.page_map import home_of, volume_map
-from qbdcheck.report.page_place import found_by, requests_there, shapes
+from qbdcheck.report.page_place import damage_shape, found_by, request_shapes, requests_there
 from qbdcheck.report.page_reply import extents_of, head_of, received
 from qbdcheck.report.page_reply import parts_of as chunks_of
-from qbdcheck.report.page_script import script_of
+from qbdcheck.report.page_script import script_of, why_no_script
 from qbdcheck.report.page_surroundings import status_story
 from qbdcheck.report.page_verdict import verdict_of
 from qbdcheck.report.page_words import named, parts_of, request_in_words, text_of
@@ -356,7 +356,8 @@ def _failure(case: CaseEnded, budget: _Budget, experiment: CaseExperiment | None
         "legend": LEGEND,
         "notes": [*status_story(finding), *_notes(finding)] if finding else [],
         "requests": requests_there(finding) if finding else [],
-        "shapes": list(shapes(finding)) if finding else [],
+        "damage_shape": damage_shape(finding, findings) if finding else "",
+        "shapes": list(request_shapes(finding)) if finding else [],
         "found_by": found_by(finding) if finding else "",
         "resized": resized(finding.life, *finding.place) if finding else "",
         "again": second_reads(findings),
@@ -365,6 +366,7 @@ def _failure(case: CaseEnded, budget: _Budget, experiment: CaseExperiment | None
         "chunks": chunks_of(finding.evidence) if finding else (),
         "extents": extents_of(finding.evidence) if finding else (),
         "script": script_of(case.artefacts, finding, experiment),
+        "no_script": why_no_script(case.artefacts, finding, experiment),
         "experiment": experiment,
         "compared": list(islice(compared, _COMPARED)),
         "details": split_details(_ends_of(case.details or case.message)),

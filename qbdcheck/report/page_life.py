@@ -1,16 +1,20 @@
 """The life of a sector as a picture: a lane for each connection, a mark for each event, in order.
 
+A change of the place in another volume that may share data with it has a lane of its own.
+
 The marks are at equal distances, because the times between them differ by a factor of a million.
 Below each mark is the time since the one before; hovering and the table show the times.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from oracles.damage import Damage
 from oracles.finding import SECTOR, Finding
+from oracles.flush_story import kept_by_flush
 from oracles.life import DIFFERED, KILLED, NOT_JUDGED, WHOLE, Moment
 from oracles.linearizability import STALE
 from qbdcheck.report.page_damage import is_wrong_read
@@ -20,6 +24,8 @@ _SHOWN = 26
 _STEP = 36
 """Width of a mark in pixels."""
 _LEFT = 128
+_LETTER = 6
+"""Width of a letter of a lane's name in pixels, at most."""
 _LANE = 42
 _TOP = 26
 _TEXTS = {
@@ -52,6 +58,9 @@ _LETTERS = {
 _TOLD = ("fault", "cut", "resize", "snapshot", "status", "error")
 """Kinds of events whose text the table shows."""
 _NO_LANE = "volume"
+_IN = "in "
+"""Begins the name of the lane of another volume."""
+_OTHER = "another volume"
 RIGHT = "right"
 """The role of a read that returned the right data."""
 
@@ -87,11 +96,18 @@ class Line:
 
 @dataclass(frozen=True)
 class Life:
-    """The picture and the table; ``sentence`` says what the culprit did, empty if none is known."""
+    """The picture and the table; ``sentence`` says what the culprit did, empty if none is known.
+
+    ``caption`` says how many of the events the table has. ``axis``: where the lanes begin;
+    ``right``: the room for their names on the right of a wide picture.
+    """
 
     heading: str
+    caption: str
     width: int
     height: int
+    axis: int
+    right: int
     lanes: tuple[tuple[str, int], ...]
     marks: tuple[Mark, ...]
     lines: tuple[Line, ...]
@@ -107,18 +123,18 @@ LEGEND = {kind: (_LETTERS.get(kind, ""), text) for kind, text in _TEXTS.items()}
 
 def life_of(finding: Finding) -> Life | None:
     """Return the life of the first sector of a finding; None if nothing is known of it."""
-    life = finding.life
-    if not life:
+    if not finding.life:
         return None
-    roles = _roles(finding)
+    life, roles = _with_relatives(finding, _roles(finding))
     chosen = _chosen(life, roles)
     names = list(dict.fromkeys(one.lane or _NO_LANE for at in chosen for one in [life[at]]
                                if one.kind not in WHOLE)) or [_NO_LANE]  # fmt: skip
     lanes = {name: _TOP + _LANE * number for number, name in enumerate(names)}
     bottom = _TOP + _LANE * len(names)
+    left = max(_LEFT, 32 + _LETTER * max(map(len, names)))
     marks = tuple(
         replace(
-            _mark(life[at], roles.get(at, ("", "")), _LEFT + _STEP * number, lanes, bottom),
+            _mark(life[at], roles.get(at, ("", "")), left + _STEP * number, lanes, bottom),
             later=_later(life[chosen[number - 1]], life[at]) if number else "",
         )
         for number, at in enumerate(chosen)
@@ -126,8 +142,11 @@ def life_of(finding: Finding) -> Life | None:
     culprit = finding.culprit
     return Life(
         heading=_heading(finding),
-        width=_LEFT + _STEP * len(chosen) + 40,
+        caption=_caption(finding, len(life) - len(chosen)),
+        width=left + _STEP * len(chosen) + 40,
         height=bottom + 24,
+        axis=left - 16,
+        right=left - 32,
         lanes=tuple(lanes.items()),
         marks=marks,
         lines=tuple(_line(one, roles.get(at, ("", ""))) for at, one in enumerate(life)),
@@ -145,6 +164,55 @@ def _heading(finding: Finding) -> str:
     has_family = any(one.kind == "snapshot" for one in finding.life)
     of = f" of {finding.volume}" if has_family and finding.volume else ""
     return f"The life of sector {finding.sector}{of}"
+
+
+def _with_relatives(
+    finding: Finding, roles: dict[int, tuple[str, str]]
+) -> tuple[list[Moment], dict[int, tuple[str, str]]]:
+    """Return a life with the changes of the place in other volumes, and the places of its roles.
+
+    Where a time is not known, the change comes before the last event.
+    """
+    names = _short_names({one.lane for one in finding.relatives})
+    found: list[tuple[Moment, int | None]] = [(one, at) for at, one in enumerate(finding.life)]
+    for other in finding.relatives:
+        later = (at for at, (one, _) in enumerate(found) if _is_later(one, other))
+        named = replace(other, lane=f"{_IN}{names[other.lane]}")
+        found.insert(next(later, max(len(found) - 1, 0)), (named, None))
+    moved = {at: now for now, (_, at) in enumerate(found) if at is not None}
+    return [one for one, _ in found], {moved[at]: role for at, role in roles.items()}
+
+
+def _short_names(volumes: set[str]) -> dict[str, str]:
+    """Return ``clone c5`` for ``clone c5 of snapshot s4``, if no other volume is called so."""
+    short = {name: name.partition(" of ")[0] or _OTHER for name in volumes}
+    counts = Counter(short.values())
+    return {name: one if counts[one] == 1 else name for name, one in short.items()}
+
+
+def _is_later(one: Moment, other: Moment) -> bool:
+    return one.at_s is not None and other.at_s is not None and one.at_s > other.at_s
+
+
+def _caption(finding: Finding, hidden: int) -> str:
+    """Return how many of the events of the place the table has, and what it leaves out.
+
+    :param hidden: events of the table that the picture leaves out.
+    """
+    own, others = len(finding.life), len(finding.relatives)
+    count, missing = own + others, finding.not_listed
+    told = f"The last {count} of {count + missing} events" if missing else f"All {count} events"
+    if hidden:
+        told += f", {hidden} of them not in the picture"
+    if not others:
+        return told
+    names = list(dict.fromkeys(one.lane or _OTHER for one in finding.relatives))
+    where = finding.volume or "this volume"
+    changes = f"{others} change{'s' if others > 1 else ''}"
+    return (
+        f"{told}: {own} in {where}, and {changes} of the same place in {', '.join(names)}, whose"
+        " other events are left out"
+    )
 
 
 def _roles(finding: Finding) -> dict[int, tuple[str, str]]:
@@ -174,7 +242,7 @@ def _roles(finding: Finding) -> dict[int, tuple[str, str]]:
         gone = "is damaged" if finding.damage is Damage.TORN else "is gone"
         roles[culprit.lost] = "lost", gone
     kind = life[culprit.place].kind
-    words = {"flush": "made nothing durable", "cut": "the power was cut"}
+    words = {"flush": kept_by_flush(finding), "cut": "the power was cut"}
     word = words.get(kind, "is not there")
     if finding.damage is Damage.MISDIRECTED:
         word = "went to the wrong place"

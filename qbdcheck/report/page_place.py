@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 from blockio.sizes import exact_size
 from oracles.concurrent_reads import SAME_DATA
 from oracles.damage import Content, Damage, What
-from oracles.finding import SECTOR, Finding
+from oracles.finding import FROM_AFAR, SECTOR, Finding
 from oracles.life import CHANGES, DIFFERED, IN_FLIGHT, NOT_JUDGED, Moment
 from qbdcheck.report.page_damage import is_wrong_read
 from qbdcheck.report.page_surroundings import named, range_of
 
 _SHOWN = 4
 """Changes of a place that the list has, beside the one whose data was read."""
+_RELATIVES = 6
+"""Changes in relatives that the list has: the last ones."""
 _NAMES = {"prefill": "prefill", "write": "write", "zero": "write zeroes", "discard": "discard"}
 _CHANGING = ("WRITE", "TRIM")
 """Begin the names of commands that change data."""
@@ -100,9 +101,21 @@ def requests_there(finding: Finding) -> list[Request]:
     ]
     others = [
         replace(_request(one, finding, first), note=f"in {one.lane}", role="near", more="")
-        for one in reversed(finding.relatives)
+        for one in reversed(later_in_relatives(finding))
     ]
     return [*others, *near, *marked] if len(found) > 1 or near or others else []
+
+
+def later_in_relatives(finding: Finding) -> list[Moment]:
+    """Return the changes in volumes that may share data that came after the last one of its own.
+
+    There are six at most, the last ones.
+    """
+    offset, length = _focus(finding)
+    place = offset, min(length, SECTOR)
+    mine = (one.at_s or 0.0 for one in finding.life if one.kind in CHANGES and one.touches(*place))
+    since = max(mine, default=0.0)
+    return [one for one in finding.relatives if (one.at_s or 0.0) > since][-_RELATIVES:]
 
 
 def _focus(finding: Finding) -> tuple[int, int]:
@@ -154,14 +167,14 @@ def part_of(findings: Sequence[Finding], write: Moment) -> str:
     ranges = sorted(
         (max(start, write.offset), min(end, write.offset + write.length))
         for one in findings
-        for start, end in [_damaged(one)]
+        for start, end in [damaged_range(one)]
         if one.length and one.damage.rank == Damage.STALE.rank
         and _last_at(one, start) == (write.number, write.offset)
     )  # fmt: skip
-    ranges = [(first, end) for first, end in ranges if first < end]
+    ranges = _joined([(first, end) for first, end in ranges if first < end])
     if not ranges:
         return ""
-    if any(one < other for (_, one), (other, _) in pairwise(ranges)):
+    if len(ranges) > 1:
         damaged = sum(end - first for first, end in ranges)
         return f"{damaged} of its {write.length} bytes are damaged, in {len(ranges)} parts"
     first, end = ranges[0][0], ranges[-1][1]
@@ -171,13 +184,24 @@ def part_of(findings: Sequence[Finding], write: Moment) -> str:
     return f"{inside} are damaged"
 
 
+def _joined(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return sorted ranges without those that touch or overlap: several reads find one damage."""
+    joined: list[tuple[int, int]] = []
+    for first, end in ranges:
+        if joined and first <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(end, joined[-1][1])
+        else:
+            joined.append((first, end))
+    return joined
+
+
 def _last_at(finding: Finding, place: int) -> tuple[int, int] | None:
     """Return number and offset of the last write of a byte; None if it is not known."""
     last = next((one for one in finding.last_writes if one.touches(place, 1)), None)
     return None if last is None else (last.number, last.offset)
 
 
-def _damaged(finding: Finding) -> tuple[int, int]:
+def damaged_range(finding: Finding) -> tuple[int, int]:
     """Return where damaged bytes begin and end, as far as the finding says that."""
     start = finding.sector * SECTOR
     if finding.part is not None and finding.sectors == 1:
@@ -193,16 +217,24 @@ def further(findings: Sequence[Finding], finding: Finding) -> str:
     if finding.damage is Damage.STATUS:
         return _last_change(finding)
     culprit = finding.culprit
+    if finding.fit is not None and not finding.fit.is_lost:
+        return ""
     is_elsewhere = finding.damage is Damage.MISDIRECTED or finding.found_at is not None
     if is_wrong_read(finding) or is_elsewhere:
         return ""
-    told = _came_after(finding) or _refused(finding) or _of_relative(finding)
+    told = _from_afar(finding) or _came_after(finding) or _refused(finding) or _of_relative(finding)
     told = told or _unflushed(finding)
     if told or culprit is None:
         return told
     write = finding.life[culprit.place if culprit.lost is None else culprit.lost]
     part = part_of(findings, write) if write.kind in ("write", "zero", "discard") else ""
     return f"; {part}" if part else ""
+
+
+def _from_afar(finding: Finding) -> str:
+    """Return which later request may have been done at the place; "" without one."""
+    line = next((one for one in finding.evidence if one.startswith(FROM_AFAR)), "")
+    return f"; {line}" if line else ""
 
 
 def found_by(finding: Finding) -> str:
@@ -253,13 +285,21 @@ def _unflushed(finding: Finding) -> str:
 
 def _of_relative(finding: Finding) -> str:
     """Return that another volume was changed at the place, and what is there is of that kind."""
+    one = relative_of(finding)
+    return (
+        "" if one is None else f"; {one.lane}, which may share data with it, got {named(one)} there"
+    )
+
+
+def relative_of(finding: Finding) -> Moment | None:
+    """Return the change of another volume that is of the kind of what is there; None without."""
     seen = finding.seen
     is_zeroed = finding.damage is Damage.ZEROED
-    for one in reversed(finding.relatives):
+    for one in reversed(later_in_relatives(finding)):
         is_write = seen is not None and one.number and one.number == seen.operation
         if (is_zeroed and one.kind in {"zero", "discard"}) or (is_write and not is_zeroed):
-            return f"; {one.lane}, which may share data with it, got {named(one)} there"
-    return ""
+            return one
+    return None
 
 
 def _last_change(finding: Finding) -> str:
@@ -276,7 +316,7 @@ def is_as_new(finding: Finding) -> bool:
 
     Then the first change may be missing, or older data was served.
     """
-    kinds = {one.kind for one in finding.life} | {one.kind for one in finding.relatives}
+    kinds = {one.kind for one in (*finding.life, *later_in_relatives(finding))}
     has_old = any(one.kind == "prefill" for one in finding.life) and is_wrong_read(finding)
     return has_old and not kinds & {"zero", "discard", "resize"}
 
@@ -295,7 +335,7 @@ def modulo(finding: Finding) -> str:
 def shape_of(offset: int, length: int) -> str:
     """Return where a request begins and ends, and what it crosses, as the rest of a sentence."""
     end = offset + length
-    told = f"begins at {_multiple(offset)} and ends at {_multiple(end)}"
+    told = f"begins at {_multiple(offset)}, and ends at {_multiple(end)}"
     if crossed := crossing(offset, end):
         told += f"; it crosses {crossed}"
     return told
@@ -325,7 +365,20 @@ def _multiple(place: int) -> str:
     return f"{place}, a multiple of {exact_size(unit)}" if unit > 1 else str(place)
 
 
-def shapes(finding: Finding) -> Iterator[str]:
+def damage_shape(finding: Finding, findings: Sequence[Finding]) -> str:
+    """Return where the damage of a finding begins and ends, as a sentence; "" without a place.
+
+    :param findings: all of the case.
+    """
+    start, end = damaged_range(finding)
+    if not finding.length:
+        return ""
+    count = sum(bool(one.length) and not one.follows for one in findings)
+    more = f" This is one of {count} damaged ranges." if count > 1 else ""
+    return f"The damage {shape_of(start, end - start)}.{more}"
+
+
+def request_shapes(finding: Finding) -> Iterator[str]:
     """Yield the shape of the request that a finding is about: it failed, or its data is lost."""
     if finding.asked and not finding.length:
         yield f"The request {shape_of(*finding.asked)}."
@@ -334,7 +387,8 @@ def shapes(finding: Finding) -> Iterator[str]:
         read = next((one for one in reversed(finding.life) if one.kind == "read"), None)
         if read is not None and read.length:
             lies = relation(read.offset, read.length, finding.offset, finding.length)
-            yield f"The read {shape_of(read.offset, read.length)}; of it, {lies}."
+            lies = lies.replace("the place is", "the damage is")
+            yield f"The read that was wrong {shape_of(read.offset, read.length)}; {lies}."
         return
     culprit = finding.culprit
     if culprit is None:
@@ -342,4 +396,7 @@ def shapes(finding: Finding) -> Iterator[str]:
     write = finding.life[culprit.place if culprit.lost is None else culprit.lost]
     if write.kind != "prefill" and write.kind in CHANGES:
         number = f" #{write.number}" if write.number else ""
-        yield f"{_NAMES[write.kind].capitalize()}{number} {shape_of(write.offset, write.length)}."
+        went = "whose data is at a wrong place"
+        what = went if finding.damage is Damage.MISDIRECTED else "whose data must be there"
+        name = f"{_NAMES[write.kind].capitalize()}{number}"
+        yield f"{name}, {what}, {shape_of(write.offset, write.length)}."

@@ -8,29 +8,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from itertools import groupby, takewhile
-from pathlib import Path
+from itertools import takewhile
 
 from oracles.damage import Content, Damage, What
 from oracles.displacement import summary
 from oracles.finding import DISCARDED, SECTOR, Finding
 from oracles.life import (
     KILLED,
+    Culprit,
     Moment,
     cut_after,
     ends_before_read,
     reads_that_returned,
     removals_before_read,
     removed_first,
-    resized,
     snapshots_before_read,
 )
 from oracles.life import place_of as place_of_change
-from qbdcheck.files import ROOT
+from oracles.resizes import resized
 from qbdcheck.report.cause import cause_of_case, main_finding
 from qbdcheck.report.events import CaseEnded
 from qbdcheck.report.page_damage import is_wrong_read
-from qbdcheck.report.page_details import split_details
+from qbdcheck.report.page_output import output_difference
 from qbdcheck.report.page_place import further, is_as_new, modulo
 from qbdcheck.report.page_surroundings import alike, in_flight, range_of
 from qbdcheck.report.shared_facts import reader_and_writer
@@ -44,14 +43,6 @@ _COMMAND = re.compile(
     r" (?P<length>\d+): (?P<why>.+)$"
 )
 """A command of qemu-io that failed; an option such as ``-s FILE`` has an argument."""
-_MISSING, _SURPLUS = " is missing", " is not expected"
-_LONG = 80
-"""Characters of a comparison that is narrowed to the words that differ."""
-_COLUMN = " column"
-"""In the words of a difference in a table, which are short already."""
-_WORDS = 4
-"""Words that differ are shown up to this number."""
-_DIFF = re.compile(r"^--- (\S.*)\n\+\+\+ ", re.MULTILINE)
 _FIO = re.compile(
     r"fio in the guest: (?P<file>\S+) offset (?P<offset>\d+), (?P<length>\d+) bytes: verify: bad"
     r" magic header (?P<magic>[0-9a-f]+), wanted [0-9a-f]+"
@@ -59,6 +50,8 @@ _FIO = re.compile(
 _LOST_FILES = re.compile(r"(?P<kind>\S+) after the cut: (?P<files>LOST .*)")
 _SINCE = re.compile(r"; all were right before these commands: (.+?):?$", re.MULTILINE)
 """As `qbdcheck.guest.file_set` says what came between the two checks of files."""
+_AFTER = re.compile(r"^READ of .+?, after (.+?) differs from what was written")
+"""As `qbdcheck.kit.nbd_requests.expect_read` says what must not have changed anything."""
 _BEHIND = re.compile(r"was behind its end while it had (\d+) bytes$")
 """Ends what `oracles.life.resized` says of a place that was cut off."""
 _ACROSS = re.compile(r"lie across the end that it had with (\d+) bytes$")
@@ -79,9 +72,17 @@ def verdict_of(case: CaseEnded) -> str:
     text = text or _of_text(case) or cause_of_case(case) or "Nothing is known of this failure"
     if finding is not None and not in_guest:
         text = f"{text.rstrip('.')}{_of_sizes(finding)}{further(case.findings, finding)}"
+    if (after := _AFTER.search(case.message)) is not None and after[1] not in text:
+        text += f"; this was read after {after[1]}"
     if (since := _SINCE.search(case.message)) is not None and since[1] not in text:
         text += f". Files of the guest are damaged: all were right before {since[1]}"
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+    return f"{_capitalised(text.rstrip('.'))}."
+
+
+def _capitalised(text: str) -> str:
+    """Return a sentence with a capital letter, unless it begins with a name: ``qbd:dirty``."""
+    word = text.partition(" ")[0].rstrip(",:;")
+    return f"{text[:1].upper()}{text[1:]}" if word.isalpha() else text
 
 
 def _of_sizes(finding: Finding) -> str:
@@ -173,8 +174,16 @@ def _of_data(finding: Finding) -> str:
     place = _sided_place(finding)
     has = _has(finding, is_one=finding.sectors == 1)
     culprit = finding.culprit
+    if finding.fit is not None and not finding.fit.is_lost:
+        what = "it" if finding.sectors == 1 else f"sector {finding.sector}"
+        return f"{place} {has}: {what} {finding.fit.text}"
     if culprit is None:
         return _of_place(finding, f"{place} {has}")
+    return _of_change(finding, culprit, place, has)
+
+
+def _of_change(finding: Finding, culprit: Culprit, place: str, has: str) -> str:
+    """Return what became of the change that a finding contradicts."""
     at = culprit.place if culprit.lost is None else culprit.lost
     write, after = finding.life[at], finding.life[at + 1 :]
     seen = place_of_change(finding.life, finding.seen)
@@ -417,7 +426,7 @@ def _of_text(case: CaseEnded) -> str:
             f"{kind} {range_of(int(asked['length']), int(asked['offset']))} failed: {asked['why']}"
         )
     if differs := _OUTPUT.match(cause):
-        return _of_output(case, differs[1], _narrow(differs[2], case.details))
+        return output_difference(case, differs[1], differs[2])
     if fio := _FIO.search(case.message):
         what = "zeroes" if fio["magic"] == "0" else "data that is not of fio"
         seen = (
@@ -445,56 +454,3 @@ def _of_text(case: CaseEnded) -> str:
 def _evidence(case: CaseEnded) -> tuple[str, ...]:
     finding = main_finding(case.findings)
     return finding.evidence if finding else ()
-
-
-def _of_output(case: CaseEnded, line: str, how: str) -> str:
-    """Return how an output differs from the expected one."""
-    if how.startswith(_MISSING):
-        return f"the output lacks line {line} of {_golden(case)}{how.removeprefix(_MISSING)}"
-    if how.startswith(_SURPLUS):
-        return f"line {line} of the output is not in {_golden(case)}{how.removeprefix(_SURPLUS)}"
-    return f"line {line} of the output differs from {_golden(case)}{how}"
-
-
-def _narrow(words: str, details: str) -> str:
-    """Return what differs between two long lines of a diff, without what their ends have in common.
-
-    :param words: what is said of short lines, and of lines without a partner.
-    """
-    diff = split_details(details).diff
-    lines = [
-        next((line.text[1:].split() for line in diff if line.kind == kind), [])
-        for kind in ("gone", "added")
-    ]
-    one, two = lines
-    if len(words) <= _LONG or _COLUMN in words or not one or not two or ": expected" not in words:
-        return words
-    shorter = min(len(one), len(two))
-    head = next((at for at in range(shorter) if one[at] != two[at]), shorter)
-    behind = (at for at in range(shorter - head) if one[-1 - at] != two[-1 - at])
-    tail = next(behind, shorter - head)
-
-    def part(line: list[str]) -> str:
-        middle = [word for word, _ in groupby(line[head : len(line) - tail])]
-        shown = ["..." * (head > 0), *middle[:_WORDS], "..." * (tail > 0 or len(middle) > _WORDS)]
-        return " ".join(filter(None, shown))
-
-    where = f" (from word {head + 1} on)" if head else ""
-    return f"{where}: expected {part(one)!r}, got {part(two)!r}"
-
-
-def _golden(case: CaseEnded) -> str:
-    """Return the expected output that a case was compared with, and whether it is the shipped one.
-
-    The path is that of the machine where the case ran, below the project that has the case.
-    """
-    found = _DIFF.search(case.details)
-    if found is None:
-        return "the expected output"
-    path = Path(found[1])
-    projects = [ROOT, *Path(case.path).parents[2:3]]
-    project = next((one for one in projects if path.is_relative_to(one / "golden")), None)
-    if project is not None or not path.is_absolute():
-        shown = path if project is None else path.relative_to(project)
-        return f"the expected output {shown}"
-    return f"the expected output {path}, which is not the one that is shipped,"

@@ -280,12 +280,15 @@ def _writes(findings: Sequence[Finding]) -> str:
     """Return how many writes are lost, and how long they are."""
     if any(one.damage not in _LOST for one in findings):
         return ""
-    writes = {
-        (write.number, write.offset, write.length)
+    blamed = [
+        one.fit.change if one.fit is not None and one.fit.is_lost else write
         for one in findings
         for write in one.last_writes[:1]
-        if write.text == "write"
-    }
+        if write.text != "prefill"
+    ]
+    if any(one.text.removesuffix(" (FUA)") != "write" for one in blamed):
+        return ""
+    writes = {(one.number, one.offset, one.length) for one in blamed}
     lengths = sorted(length for _, _, length in writes)
     if len(writes) < 2:
         return ""

@@ -43,6 +43,10 @@ _COMMANDS: Sequence[tuple[str, re.Pattern[str]]] = (
     (READ, re.compile(r"\b(?:aio_)?read\b", re.IGNORECASE)),
 )
 """Commands with what names them in a message, the most specific first."""
+_CHANGES = {"write": WRITE, "zero": ZEROES, "discard": DISCARD}
+"""Changes in the life of a place, as commands."""
+_FEW = 0.1
+"""Of many findings this share may have another request: the last one there need not be lost."""
 _NAMED = re.compile(r"\b(connection to) \S+")
 """A volume of any name, such as `grown`, which is no command."""
 _FLAGS = re.compile(r"\b(FUA|NO_HOLE|FAST_ZERO|DF|REQ_ONE)\b")
@@ -159,8 +163,9 @@ def is_contradicted(trait: tuple[str, str], findings: Sequence[Finding]) -> bool
     damaged = [one for one in findings if one.damage.rank == 0 and one.length]
     match kind:
         case "command":
-            writes = (one.last_writes[0].text for one in damaged if one.last_writes)
-            return any(command_of(text) != value for text in writes if text != "prefill")
+            writes = [one for one in damaged if one.last_writes or lost_change(one)]
+            others = [one for one in writes if _command_to_blame(one) not in (value, "prefill")]
+            return len(others) > _FEW * len(writes)
         case "size":
             limit = next((size for size, name in _SIZES if name == value), None)
             return limit is not None and any(one.length > limit for one in findings)
@@ -173,6 +178,14 @@ def is_contradicted(trait: tuple[str, str], findings: Sequence[Finding]) -> bool
             kinds = {one.expected.what is What.ZEROES for one in damaged if one.expected}
             return kinds == {True, False}
     return False
+
+
+def _command_to_blame(finding: Finding) -> str:
+    """Return the command of the change that is not there, or of the last one; or ``prefill``."""
+    if lost := lost_change(finding):
+        return lost[0]
+    text = finding.last_writes[0].text
+    return text if text == "prefill" else command_of(text)
 
 
 def _is_judged(finding: Finding | None) -> bool:
@@ -194,6 +207,8 @@ def _first(patterns: Iterable[tuple[str, re.Pattern[str]]], text: str) -> str:
 def _request(main: Finding | None, text: str) -> tuple[str, tuple[str, ...]]:
     """Return the command and its flags; damaged data is due to what should have written it."""
     texts: Iterator[str] = iter((text,))
+    if main is not None and (lost := lost_change(main)):
+        return lost
     if main is not None and main.damage.rank == 0:
         last = [one.text for one in main.last_writes if one.text != "prefill"]
         if last:
@@ -210,6 +225,19 @@ def _request(main: Finding | None, text: str) -> tuple[str, tuple[str, ...]]:
         if command := command_of(one):
             return command, tuple(dict.fromkeys(_FLAGS.findall(one)))
     return "", ()
+
+
+def lost_change(finding: Finding) -> tuple[str, tuple[str, ...]] | None:
+    """Return the command and the flags of the change that a finding contradicts; None without."""
+    if finding.fit is not None and finding.fit.is_lost and finding.fit.change.text != "prefill":
+        text = finding.fit.change.text
+        return command_of(text), tuple(_FLAGS.findall(text))
+    culprit = finding.culprit if finding.damage.rank == 0 else None
+    if culprit is None:
+        return None
+    one = finding.life[culprit.place if culprit.lost is None else culprit.lost]
+    command = _CHANGES.get(one.kind)
+    return (command, ("FUA",) if one.fua else ()) if command else None
 
 
 def _errno(main: Finding | None, text: str) -> str:

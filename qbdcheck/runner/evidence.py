@@ -71,7 +71,9 @@ def _with_life(finding: Finding) -> Finding:
         life = (*life, Moment("error", 0, *sent.place, at_s=at_s, text=text))
     last = sent.history.last_writes(*sent.place, _LAST_WRITES)
     record = sent.history.recorded().then(Moment("error", 0, *sent.place, text=sent.text))
-    return replace(finding, asked=sent.place, life=life, last_writes=last, record=record)
+    told = replace(finding, asked=sent.place, life=life, last_writes=last, record=record)
+    left_out = sent.history.left_out(sent.place)
+    return sent.history.with_relatives(told, sent.place, left_out)
 
 
 def _with_ends(life: tuple[Moment, ...], moments: Sequence[Moment]) -> tuple[Moment, ...]:

@@ -37,6 +37,8 @@ def test(new_disk, nbd, log):
             for offset in (0, minimum, middle, disk.size):
                 with recommended("NBD, Request types"):  # "the server SHOULD NOT disconnect"
                     error = call_for_errno(client, command, offset, 0)
-                log(f"{request_name(command, offset, 0)}: {errno_name(error)}")
-                expect_read(client, disk.shadow, *widened(offset // 2, 512, minimum))
+                name = request_name(command, offset, 0)
+                log(f"{name}: {errno_name(error)}")
+                place = widened(offset // 2, 512, minimum)
+                expect_read(client, disk.shadow, *place, after=name)
     disk.verify()

@@ -22,7 +22,7 @@ from qbdcheck.kit.virtio_blk import (
     wait_lost,
     wait_used,
 )
-from qbdcheck.kit.virtio_reads import Reads
+from qbdcheck.kit.virtio_reads import Reads, told
 
 ROUNDS, SIZE, LENGTH = 6, 64, 1 << 20
 
@@ -52,6 +52,7 @@ def test(disk, seed):
         disk.backend.kill()
         wait_lost(front_end)
         before = [one.head for one in ring.pop()]
+        last = reads.name(before[-1]) if before else ""
         judge_all(reads, disk, before)
         front_end.close()
         if number % 2:
@@ -61,11 +62,13 @@ def test(disk, seed):
         again.set_inflight(area, fd)
         for _ in range(count - 1):
             again.start_queue(SIZE)
-        queue = again.start_ring(ring, ring.indexes()[1])
-        kick(queue)
         rest = sorted(set(heads) - set(before))
         what = f"{len(rest)} of {len(heads)} reads were in flight when the daemon was killed"
         what += f", on queue {count - 1}"
+        done = f"{last} was used before the kill, and must not be done again; " if last else ""
+        with told(disk, f"{done}{what}"):
+            queue = again.start_ring(ring, ring.indexes()[1])
+        kick(queue)
         used = wait_used(queue, len(rest), what)
         assert sorted(used) == rest, f"{what}, with descriptors {rest}; {used} were used after"
         judge_all(reads, disk, used)

@@ -147,3 +147,21 @@ def test_the_damaged_write_is_the_one_that_went_elsewhere() -> None:
     assert [one.number for one in damaged_writes([gone])] == [7]
     unsure = Operation(8, 0, SECTOR, "write (outcome unknown)", 2)
     assert damaged_writes([Finding(Damage.STALE, 0, SECTOR, last_writes=(unsure,))]) == []
+
+
+def test_zeroes_where_a_discard_begins_that_lost_a_bit_of_its_offset_name_it() -> None:
+    shadow = Shadow((4 << 30) + (1 << 20))
+    data = bytearray(shadow.stamped(0, 12288))
+    shadow.write(0, bytes(data))
+    shadow.discard((4 << 30) + 4096, 16384, reads_zero=True)
+    data[4096:12288] = bytes(8192)  # the offset was cut off to 32 bits
+    (finding,) = shadow.check(0, data)
+    assert finding.evidence == (
+        (
+            "later, discard #2 of 16384 bytes at offset 4294971392 was sent just 4 GiB"
+            " higher, so it may have been done here"
+        ),
+    )
+    data[4096:8192] = shadow.expected(4096, 4096)
+    (finding,) = shadow.check(0, data)
+    assert finding.evidence == ()

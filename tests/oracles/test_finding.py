@@ -74,7 +74,9 @@ REQUIRED = [
         "asked",
         "nearby",
         "relatives",
+        "not_listed",
         "volume",
+        "fit",
         "record",
     )  # newer ones, and the one that is not reported
 ]

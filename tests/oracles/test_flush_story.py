@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oracles.finding import Finding
+from oracles.flush_story import kept_by_flush
 from oracles.shadow import NotPermitted, Shadow
 from oracles.stamps import SECTOR, Identity
 
@@ -43,6 +44,9 @@ def test_the_flush_is_the_first_one_since_a_power_cut(shadow: Shadow) -> None:
     found = _after_cut(shadow, [5, 7], before)
     assert "the first one since the power cut, number 2 of all" in found.evidence[-1]
     assert "it covered 2 changes: 2 are damaged, so all of them" in found.evidence[-1]
+    assert kept_by_flush(found) == (
+        "did not make this write durable, nor any of the 2 changes since the flush before"
+    )
 
 
 def test_changes_of_an_earlier_flush_do_not_count(shadow: Shadow) -> None:
@@ -57,6 +61,9 @@ def test_changes_of_an_earlier_flush_do_not_count(shadow: Shadow) -> None:
     assert found.evidence[-1].endswith(
         "it covered 3 changes: 1 damaged (#3), 2 are there whole; the last before it was #4, 512"
         " bytes at 4608"
+    )
+    assert kept_by_flush(found) == (
+        "did not make this write durable; 2 other changes before it survived"
     )
 
 
@@ -77,6 +84,7 @@ def test_a_change_behind_an_unfinished_one_does_not_stop_the_diagnosis(shadow: S
     with pytest.raises(NotPermitted) as raised:
         shadow.settle(0, bytes(data))
     assert raised.value.findings[0].evidence[-1].endswith("1 is damaged, so all of them")
+    assert kept_by_flush(raised.value.findings[0]) == "did not make this write durable"
 
 
 def test_a_lost_change_is_counted_though_a_later_one_covers_its_place(shadow: Shadow) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from oracles.damage import Damage
 from oracles.finding import SECTOR, Finding
-from oracles.life import KILLED, MOST, Moment, reads_that_returned, resized
+from oracles.life import KILLED, MOST, Moment, reads_that_returned
+from oracles.resizes import resized
 from oracles.shadow import NotPermitted, Shadow
 from oracles.stamps import Identity
 
@@ -308,7 +309,7 @@ def test_a_removal_is_named_only_if_it_can_be_the_cause(
     assert ("snapshot s1 of disk was removed" in told) == is_named
 
 
-def test_later_changes_in_relatives_are_in_a_finding(shadow: Shadow) -> None:
+def test_changes_in_relatives_are_in_a_finding(shadow: Shadow) -> None:
     clone = shadow.copy(writer=1)
     clone.history.volume, clone.history.clock = "clone c1", shadow.history.clock
     shadow.history.relatives = lambda: [shadow.history, clone.history]
@@ -317,8 +318,28 @@ def test_later_changes_in_relatives_are_in_a_finding(shadow: Shadow) -> None:
     write(shadow, 5)
     clone.zero(5 * SECTOR, 2 * SECTOR)
     clone.zero(9 * SECTOR, SECTOR)
-    [found] = finding_of(shadow, 5, old).relatives
-    assert (found.kind, found.lane, found.length) == ("zero", "clone c1", 2 * SECTOR)
+    found = finding_of(shadow, 5, old)
+    assert [(one.kind, one.lane, one.length) for one in found.relatives] == [
+        ("zero", "clone c1", SECTOR),
+        ("zero", "clone c1", 2 * SECTOR),
+    ]
+    assert found.not_listed == 0
+
+
+def test_a_finding_counts_the_events_that_it_leaves_out(shadow: Shadow) -> None:
+    clone = shadow.copy(writer=1)
+    clone.history.volume, clone.history.clock = "clone c1", shadow.history.clock
+    shadow.history.relatives = lambda: [shadow.history, clone.history]
+    old = shadow.expected(5 * SECTOR, SECTOR)
+    for _ in range(MOST):
+        write(shadow, 5)
+    for _ in range(103):
+        clone.zero(5 * SECTOR, SECTOR)
+    found = finding_of(shadow, 5, old)
+    listed = sum(one.touches(5 * SECTOR, SECTOR) for one in found.life)
+    known = [one for one in shadow.history.moments if one.touches(5 * SECTOR, SECTOR)]
+    assert found.not_listed == len(known) - listed + 3
+    assert len(found.relatives) == 100
 
 
 def test_a_block_status_says_what_it_said_of_the_place(shadow: Shadow) -> None:

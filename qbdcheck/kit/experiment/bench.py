@@ -18,6 +18,7 @@ from qbdcheck.seed import Seed
 from qbdcheck.targets.session import TargetSession
 
 _TEXT = 200
+_LINES = 4
 
 
 class Bench:
@@ -76,8 +77,14 @@ class Bench:
                 play(script, player, seed, count, waived)
             except Wrong as wrong:
                 found = wrong.findings[0]
-                return Played(kind_of(found), step, _first_line(wrong))
+                return Played(kind_of(found), step, _first_line(wrong), saw=saw_of(wrong))
         return Played()
+
+
+def saw_of(wrong: Wrong) -> str:
+    """Return what a play saw: step, place, what was expected and what was seen, one a line."""
+    lines = str(wrong).strip().splitlines()
+    return "\n".join(line.strip()[:_TEXT] for line in lines[:_LINES])
 
 
 def _first_line(error: BaseException) -> str:

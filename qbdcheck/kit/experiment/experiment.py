@@ -111,7 +111,7 @@ class Experiment:
         rate = self._judge.rate(script, _PLAYS)
         counted = None
         if not rate.failed:  # it failed once before
-            rate = Tried("sometimes", rate.plays + 1, 1)
+            rate = Tried("sometimes", rate.plays + 1, 1, saw=self._judge.last_saw)
         if rate.outcome == FAILS and self._judge.fails(replace(script, steps=(_NO_REQUEST,))):
             self._said.unclear.append(_WITHOUT_STEPS)
         elif rate.outcome == FAILS:
@@ -131,6 +131,7 @@ class Experiment:
             steps=tuple(words.step_in_words(one) for one in script.steps),
             plays=rate.plays,
             failed=rate.failed,
+            saw=rate.saw,
             is_complete=made.is_complete and is_smallest,
         )
 

@@ -21,13 +21,15 @@ class Played:
 
     :ivar damage: what was wrong; None if nothing was, or if it could not be played.
     :ivar step: the number of the step that was wrong, from 1; 0: the check at the end.
-    :ivar text: what was wrong, or why it could not be played.
+    :ivar text: what was wrong, or why it could not be played, in one line.
+    :ivar saw: request, place, what was expected and what was seen, in a few lines.
     """
 
     damage: Damage | None = None
     step: int = 0
     text: str = ""
     is_playable: bool = True
+    saw: str = ""
 
     @property
     def is_right(self) -> bool:
@@ -44,6 +46,7 @@ class Tried:
     failed: int
     step: int = 0
     seen: str = ""
+    saw: str = ""
 
 
 SEEDS = 4
@@ -91,6 +94,7 @@ class Judge:
     :param play: plays a script once. :param wanted: the damage of the case.
     :param is_over: whether the time is over; then nothing more is played.
     :ivar count: plays until now.
+    :ivar last_saw: what the last play saw that failed; empty before one did.
     :ivar is_steady: whether the smallest script failed each time, so that one failure of a variant
         and two right plays are enough.
     """
@@ -100,6 +104,7 @@ class Judge:
         self._wanted = wanted
         self.is_over = is_over
         self.count = 0
+        self.last_saw = ""
         self._known: dict[Script, Tried] = {}
 
     def once(self, script: Script) -> Tried:
@@ -107,7 +112,8 @@ class Judge:
         self.count += 1
         played = self._play(script)
         if is_alike(self._wanted, played):
-            return Tried(FAILS, 1, 1, played.step, played.text)
+            self.last_saw = played.saw
+            return Tried(FAILS, 1, 1, played.step, played.text, played.saw)
         return Tried(RIGHT if played.is_right else OTHER, 1, 0, played.step, played.text)
 
     def tried(self, script: Script, plays: int = 2) -> Tried | None:
@@ -153,4 +159,4 @@ class Judge:
         failed = sum(one.outcome == FAILS for one in all_plays)
         outcome = FAILS if failed == plays else SOMETIMES if failed else all_plays[0].outcome
         wrong = next((one for one in all_plays if one.outcome == FAILS), all_plays[0])
-        return Tried(outcome, plays, failed, wrong.step, wrong.seen)
+        return Tried(outcome, plays, failed, wrong.step, wrong.seen, wrong.saw)

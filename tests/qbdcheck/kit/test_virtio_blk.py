@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from threading import Event
@@ -14,9 +18,18 @@ from oracles.damage import Damage
 from oracles.shadow import Shadow
 from oracles.stamps import Identity
 from qbdcheck.kit import virtio_blk
-from qbdcheck.kit.request_errors import RequestHangs
-from qbdcheck.kit.virtio_blk import FrontEnd, Ring, VirtioBlk, judge, named, polled, wait_used
-from qbdcheck.kit.virtio_reads import Reads
+from qbdcheck.kit.request_errors import RequestHangs, RequestLost
+from qbdcheck.kit.virtio_blk import (
+    FrontEnd,
+    MessageError,
+    Ring,
+    VirtioBlk,
+    judge,
+    named,
+    polled,
+    wait_used,
+)
+from qbdcheck.kit.virtio_reads import Reads, told
 from qbdcheck.programs.requests_sent import OK, forget, last_requests
 from qbdcheck.targets.disk_io import WrongData
 from reference_backend.memory_pool import MemoryPool
@@ -31,6 +44,28 @@ def test_wrong_data_names_the_read_and_its_buffers() -> None:
     finding = caught.value.findings[0]
     assert finding.damage is Damage.ZEROED
     assert finding.line.startswith("a read of 1024 bytes at 0, with 2 regions of memory: offset 0")
+
+
+def _ended() -> int:
+    """Return the number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+@pytest.mark.parametrize(
+    ("pid", "state"),
+    [(os.getpid, "its process still runs"), (_ended, "its process has ended")],
+)
+def test_the_end_of_a_connection_says_what_came_before_and_if_the_daemon_runs(
+    pid: Callable[[], int], state: str
+) -> None:
+    disk = cast("Any", SimpleNamespace(backend=SimpleNamespace(pid=pid())))
+    with pytest.raises(RequestLost) as caught, told(disk, "a read was used before"):
+        raise MessageError("SET_VRING_ENABLE: the daemon ended the connection")
+    assert str(caught.value) == (
+        f"SET_VRING_ENABLE: the daemon ended the connection ({state}); a read was used before"
+    )
 
 
 def test_what_is_sent_has_a_name_until_it_was_survived() -> None:

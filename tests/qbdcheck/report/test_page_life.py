@@ -12,11 +12,11 @@ from oracles.damage import Content, Damage, What
 from oracles.finding import READ_WAS_WRONG, SECTOR, Finding
 from oracles.life import DIFFERED, KILLED, NOT_JUDGED, Moment
 from oracles.linearizability import Access, check
-from oracles.scripts import Script
+from oracles.scripts import Script, Step
 from oracles.shadow import Shadow
 from oracles.stamps import Identity
 from qbdcheck.report.page_life import RIGHT, life_of
-from qbdcheck.report.page_script import script_of
+from qbdcheck.report.page_script import script_of, why_no_script
 
 WRITE = Moment("write", 7, 5 * SECTOR, SECTOR, 1.0, "qemu-io.0", 3)
 LOST = Finding(
@@ -55,7 +55,7 @@ def test_each_connection_has_a_lane_and_each_event_a_mark() -> None:
         "qemu-io.0",
         "is gone",
     ]
-    assert life.lines[3].cells[4] == "made nothing durable"
+    assert life.lines[3].cells[4] == "did not make this write durable"
     assert [one.x for one in life.marks] == sorted(one.x for one in life.marks)
 
 
@@ -67,6 +67,54 @@ def test_a_long_life_shows_the_end_and_the_culprit() -> None:
     assert len(life.marks) <= 52
     assert life.left_out + len(life.marks) == 606
     assert "culprit" in {one.role for one in life.marks}
+
+
+def test_a_change_in_a_volume_that_shares_data_has_a_lane_of_its_own() -> None:
+    parent = replace(WRITE, number=31, at_s=3.5, lane="disk")
+    early = replace(parent, number=30, at_s=0.7)
+    life = life_of(replace(LOST, relatives=(early, parent), volume="snapshot s0 of disk"))
+    assert life
+    assert [name for name, _ in life.lanes] == ["volume", "in disk", "qemu-io.0", "qemu-img"]
+    assert [(one.kind, one.number, one.role) for one in life.marks] == [
+        ("prefill", "", ""),
+        ("flush", "", ""),
+        ("write", "#30", ""),
+        ("write", "#7", "lost"),
+        ("flush", "", "culprit"),
+        ("cut", "", ""),
+        ("write", "#31", ""),
+        ("read", "", "saw"),
+    ]
+    assert life.lines[6].cells[:3] == ("3.500000", "write #31", "in disk")
+    assert life.caption == (
+        "All 8 events: 6 in snapshot s0 of disk, and 2 changes of the same place in disk, whose"
+        " other events are left out"
+    )
+
+
+def test_the_caption_says_of_how_many_events_the_table_has_the_last() -> None:
+    life = life_of(replace(LOST, not_listed=14))
+    assert life
+    assert life.caption == "The last 6 of 20 events"
+    life = life_of(LOST)
+    assert life
+    assert life.caption == "All 6 events"
+
+
+def test_long_names_of_lanes_do_not_reach_into_the_picture() -> None:
+    parent = replace(WRITE, lane="a clone with a very long name")
+    life = life_of(replace(LOST, relatives=(parent,)))
+    assert life
+    assert min(one.x for one in life.marks) - 11 > life.right > 6 * len("in a clone with a very")
+
+
+def test_volumes_with_the_same_first_name_keep_their_whole_names() -> None:
+    names = ("snapshot s1 of disk", "snapshot s1 of c3", "clone c5 of snapshot s4 of c3")
+    life = life_of(replace(LOST, relatives=tuple(replace(WRITE, lane=name) for name in names)))
+    assert life
+    assert [name for name, _ in life.lanes][2:5] == [
+        "in snapshot s1 of disk", "in snapshot s1 of c3", "in clone c5",
+    ]  # fmt: skip
 
 
 def test_without_a_record_there_is_no_picture() -> None:
@@ -104,6 +152,60 @@ def test_the_script_has_the_steps_of_the_life(tmp_path: Path) -> None:
     steps = [str(step) for step in Script.read(path).steps]
     assert steps == ["write 2560+512", "flush", "power-cut 0", "read 0+32768"]
     assert "qemu-io" in offered.qemu_io
+    assert offered.state == "not run"
+    assert offered.about.endswith("it leaves out all requests to other places.")
+
+
+def test_a_script_that_was_not_run_says_what_it_leaves_out() -> None:
+    asked = Moment("status", 0, 2560, 512, 1.5, "qemu-img")
+    offered = script_of((), replace(LOST, life=(*LOST.life[:3], asked, asked, *LOST.life[3:])))
+    assert offered
+    assert "it leaves out 2 block status requests, all requests to other" in offered.about
+
+
+@pytest.mark.parametrize(
+    ("moment", "words"),
+    [
+        (
+            Moment("snapshot", at_s=1.5, text="snapshot s0 of disk was taken"),
+            "what was done with snapshots and clones (snapshot s0 of disk was taken)",
+        ),
+        (Moment("restart", at_s=1.5), "the stop and start of the server"),
+        (Moment("resize", 0, 0, 4096, 1.5, text="from 65536 to 4096 bytes"), "the resize"),
+        (Moment("fault", at_s=1.5, text="EIO"), "the injected fault"),
+        (
+            Moment("zero", 9, 2560, 512, 1.5),
+            "the flags of the write zeroes requests, which are not recorded",
+        ),
+    ],
+)
+def test_a_script_that_lacks_what_the_damage_needs_is_none(moment: Moment, words: str) -> None:
+    found = replace(LOST, life=(*LOST.life[:3], moment, *LOST.life[3:]))
+    assert script_of((), found) is None
+    assert why_no_script((), found) == f"it would leave out {words}"
+
+
+def test_a_script_cannot_change_the_parent_of_a_snapshot() -> None:
+    found = replace(LOST, relatives=(replace(WRITE, lane="disk"),))
+    assert why_no_script((), found) == (
+        "it would leave out the changes of other volumes that share data with it"
+    )
+
+
+def test_a_wrong_answer_has_no_script_of_data() -> None:
+    failed = replace(LOST, damage=Damage.ERROR, length=0, asked=(2560, 512))
+    assert why_no_script((), failed).startswith("it would leave out the request that failed")
+    status = replace(LOST, damage=Damage.STATUS)
+    assert why_no_script((), status) == "it would leave out the block status that is wrong"
+
+
+def test_a_script_of_the_case_says_what_the_case_saw(tmp_path: Path) -> None:
+    kept = Script(65536, (Step("write", 0, 512),), "step 1: zeroed, expected generation 1")
+    (tmp_path / "script.yaml").write_text(kept.to_yaml())
+    (tmp_path / "script.sh").write_text("y")
+    offered = script_of((str(tmp_path),), LOST)
+    assert offered
+    assert (offered.state, offered.saw) == ("run by the case: failed", kept.about)
 
 
 @pytest.mark.parametrize("length", [10, 40_000])

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from oracles.damage import Damage, Operation
-from oracles.finding import SECTOR, Finding
+from oracles.damage import Content, Damage, Operation, What
+from oracles.finding import READ_WAS_WRONG, SECTOR, Finding
 from oracles.life import Answer, Moment
-from qbdcheck.report.page_place import crossing, modulo, relation, requests_there, shape_of
+from qbdcheck.report.page_place import (
+    crossing,
+    damage_shape,
+    modulo,
+    relation,
+    request_shapes,
+    requests_there,
+    shape_of,
+)
 from qbdcheck.report.page_surroundings import status_story
 
 
@@ -33,7 +43,53 @@ def test_the_largest_unit_that_a_request_crosses_is_named() -> None:
     assert crossing(65536 - 512, 65536 + 512) == "offset 65536, a multiple of 64 KiB"
     assert not crossing(65536, 131072)
     assert not crossing(512, 1536)  # only sectors
-    assert shape_of(0, 4096) == "begins at 0 and ends at 4096, a multiple of 4 KiB"
+    assert shape_of(0, 4096) == "begins at 0, and ends at 4096, a multiple of 4 KiB"
+
+
+LOST = Finding(
+    Damage.NEVER_WRITTEN,
+    8192,
+    4096,
+    expected=Content(What.STAMP, 3, 7, 0, 1, 2),
+    seen=Content(What.STAMP, 0, 0, 0, 1, 2),
+    life=(
+        Moment("prefill", 0, 0, 65536, generation=0),
+        Moment("write", 7, 4096, 12288, generation=3),
+        Moment("read", 0, 0, 65536),
+    ),
+)
+
+
+def test_the_damage_and_its_request_have_sentences_of_their_own() -> None:
+    place = "The damage begins at 8192, a multiple of 8 KiB, and ends at 12288, a multiple of 4 KiB"
+    assert damage_shape(LOST, [LOST]) == f"{place}."
+    follower = replace(LOST, offset=65536, follows="it")
+    other = replace(LOST, offset=32768)
+    told = damage_shape(LOST, [LOST, other, follower])
+    assert told == f"{place}. This is one of 2 damaged ranges."
+    (told,) = request_shapes(LOST)
+    assert told == (
+        "Write #7, whose data must be there, begins at 4096, a multiple of 4 KiB, and ends at"
+        " 16384, a multiple of 16 KiB."
+    )
+
+
+def test_a_request_that_failed_damaged_no_place() -> None:
+    failed = Finding(Damage.ERROR, asked=(0, 512))
+    assert damage_shape(failed, [failed]) == ""
+    assert list(request_shapes(failed)) == [
+        "The request begins at 0, and ends at 512, a multiple of 512 bytes."
+    ]
+
+
+def test_a_wrong_read_is_told_from_the_damage_in_it() -> None:
+    again = (f"read again over a new connection: the data is right, {READ_WAS_WRONG}",)
+    wrong = replace(LOST, evidence=again)
+    (told,) = request_shapes(wrong)
+    assert told == (
+        "The read that was wrong begins at 0, and ends at 65536, a multiple of 64 KiB; the damage"
+        " is bytes 8192 to 12287 of its 65536."
+    )
 
 
 def test_data_at_the_low_bits_of_its_offset_names_the_unit() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from oracles.damage import Content, Damage, Difference, Operation, What
 from oracles.finding import DISCARDED, READ_WAS_WRONG, SECTOR, Finding
+from oracles.fits import Fit, How
 from oracles.life import KILLED, Moment
 from oracles.linearizability import Access, check
 from qbdcheck.files import ROOT
@@ -331,7 +332,7 @@ def test_a_guest_that_read_wrong_says_what_decides(runs: ModuleType) -> None:
     assert "wrote 8192 bytes at offset 4096 of /dev/vdb, and then read zeroes there" in found
     assert "lost if a second read" in found
     lost = verdict(runs, message="ext4 after the cut: LOST file1, LOST file2")
-    assert lost.startswith("Ext4 in a guest had synced file1, file2, and after a power cut")
+    assert lost.startswith("ext4 in a guest had synced file1, file2, and after a power cut")
 
 
 def test_a_failure_of_which_little_is_known_has_its_text(runs: ModuleType) -> None:
@@ -416,3 +417,45 @@ def test_a_place_that_has_the_data_of_another_write_is_told_once(runs: ModuleTyp
     assert verdict(runs, finding) == (
         "Sectors 4 to 5 have write #113 of client 4, which was sent to sector 8."
     )
+
+
+def test_a_change_of_another_volume_that_explains_a_sector_is_named(runs: ModuleType) -> None:
+    discard = Operation(9, 2600, 100, "discard")
+    fit = Fit(How.OTHERS, discard, discard, "clone c1 of snapshot s1")
+    life, volume = (PREFILL, WRITE, TAKEN, READ), "snapshot s2 of disk"
+    finding = Finding(Damage.NEWER, 5 * SECTOR, SECTOR, seen=Content(What.ZEROES), part=(40, 140),
+                      life=life, volume=volume, fit=fit)  # fmt: skip
+    assert verdict(runs, finding) == (
+        "Sector 5 of snapshot s2 of disk has the newer contents (zeroes) at bytes 40 to 139: it is"
+        " exactly what it would be if discard #9 of 100 bytes at offset 2600 of clone c1 of"
+        " snapshot s1 had changed it, too."
+    )
+
+
+def test_the_change_that_is_missing_is_blamed_and_not_the_last_one(runs: ModuleType) -> None:
+    later = replace(WRITE, number=8, offset=3000, length=10)
+    missing = Fit(How.MISSING, Operation(7, 2500, 700, "write", 3))
+    life = PREFILL, WRITE, later, READ
+    finding = Finding(Damage.STALE, 5 * SECTOR, SECTOR, expected=Content(What.DATA), seen=OLD,
+                      part=(0, 300), life=life, fit=missing)  # fmt: skip
+    assert verdict(runs, finding).startswith("Write #7 of 700 bytes at offset 2500 was acknow")
+
+
+def test_damage_that_several_reads_found_is_counted_once(runs: ModuleType) -> None:
+    lost = replace(
+        LOST, life=(PREFILL, WRITE, READ), last_writes=(Operation(7, 2500, 700, "write"),)
+    )
+    found = [lost, lost, replace(lost, length=2 * SECTOR)]
+    assert verdict(runs, *found).endswith("; its last 640 of 700 bytes are damaged.")
+
+
+def test_what_a_read_came_after_is_told_and_a_name_keeps_its_letters(runs: ModuleType) -> None:
+    message = (
+        "READ of 512 bytes at offset 0, after TRIM of 0 bytes at 8 differs from what was written:"
+    )
+    place = Finding(Damage.ZEROED, 0, SECTOR, expected=OLD, life=(PREFILL,))
+    assert verdict(runs, place, message=message).endswith(
+        "; this was read after TRIM of 0 bytes at 8."
+    )
+    status = Finding(Damage.STATUS, request="qbd:dirty", remark="sector 7 changed, but is clean")
+    assert verdict(runs, status) == "qbd:dirty: sector 7 changed, but is clean."

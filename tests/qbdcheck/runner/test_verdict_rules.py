@@ -77,6 +77,8 @@ def test_the_message_is_one_line_and_names_the_type_where_the_text_says_little()
     assert judge(AssertionError("1 != 2\n + where"), "call", "").message == "1 != 2"
     assert judge(ValueError("odd"), "call", "").message == "ValueError: odd"
     assert judge(TimeoutError(), "teardown", "").message == "in teardown: TimeoutError"
+    sentence = "READ of 8 bytes: the server sent nothing for 30 s"
+    assert judge(TimeoutError(sentence), "call", "").message == sentence
 
 
 def test_the_failure_of_the_call_comes_before_that_of_the_teardown() -> None:

@@ -9,6 +9,7 @@ from oracles.damage import Damage
 from oracles.finding import Finding
 from oracles.model import Wrong
 from oracles.scripts import Script, Step
+from qbdcheck.kit.experiment.bench import saw_of
 from qbdcheck.kit.experiment.experiment import (
     NOT_REPRODUCED,
     REPRODUCED,
@@ -37,7 +38,7 @@ class InThisProcess:
         try:
             play(script, self.player)
         except Wrong as wrong:
-            return Played(kind_of(wrong.findings[0]), 0, str(wrong))
+            return Played(kind_of(wrong.findings[0]), 0, str(wrong), saw=saw_of(wrong))
         return Played()
 
 
@@ -73,6 +74,11 @@ def test_a_failure_is_made_small_and_its_conditions_are_found() -> None:
     made = experiment(ZeroesLongFuaWrites).run([("the requests", SCRIPT)])
     assert made.outcome == REPRODUCED
     assert (made.failed, made.plays) == (3, 3)
+    saw = made.saw.splitlines()
+    assert saw[0].startswith("at the end: read 0+")
+    assert saw[1].startswith("offset 65536 (0x10000), sector 128, 512 bytes: zeroed, expected")
+    assert saw[2].startswith("first difference at byte 65536: expected ")
+    assert saw[2].endswith("seen 00000000 00000000 00000000 00000000")
     assert made.steps == ("write 65,536 bytes at offset 65,536, with FUA",)
     needed = "\n".join(made.needed)
     assert "with FUA (passes: without FUA)" in needed
