@@ -14,7 +14,7 @@ import itertools
 import threading
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -135,8 +135,13 @@ class LoggedVolume:
             distances.update((others - sector).tolist())
         for sector, seen in wrong.items():
             owner = _likeliest(found_at[sector], sector, -1, distances)
-            other = _likeliest(lost[sector], sector, 1, distances)
-            yield from self._diagnosed(sector, seen, owner, other)
+            # A sector that should have other data has a finding of its own.
+            free = [
+                int(one)
+                for one in lost[sector]
+                if int(one) not in wrong and not self._has_its_own(one, sector)
+            ]
+            yield from self._diagnosed(sector, seen, owner, _likeliest(free, sector, 1, distances))
 
     def _differing(self, client: Client) -> Iterator[tuple[int, _Bytes]]:
         """Yield the sectors that have other data than that of their last write, with it."""
@@ -186,7 +191,8 @@ class LoggedVolume:
             remark = f"{first.text}, in the data {about}" if is_known else f"not the data {about}"
             yield replace(first, remark=remark)
         else:
-            remark = f"misdirected: it has the data of sector {owner}"
+            whose = f"of write #{self._number[owner]}"
+            remark = f"misdirected: it has the data of sector {owner}, {whose}"
             moved = (sector - owner) * SECTOR
             yield _renamed(first, Damage.MISDIRECTED, remark, moved)
         if moved_to is not None:
@@ -214,7 +220,7 @@ class LoggedVolume:
         return np.flatnonzero((self._hash == wanted) & (self._number > 0))
 
     def _elsewhere(self, client: Client, sector: int) -> _Places:
-        """Return the sectors near a sector that have its data, and should have other data."""
+        """Return the other sectors near a sector that have its data, by right or not."""
         place = sector * SECTOR
         wanted = np.asarray(self._expected[place : place + SECTOR])
         if not wanted.any():
@@ -223,12 +229,17 @@ class LoggedVolume:
         end = min(place + _AROUND, self._size)
         seen = np.frombuffer(client.read(start, end - start), dtype=np.uint8).reshape(-1, SECTOR)
         others = np.flatnonzero((seen == wanted).all(axis=1)) + start // SECTOR
-        belongs = (self._number[others] > 0) & (self._hash[others] == self._hash[sector])
-        found: _Places = others[~belongs & (others != sector)]
+        found: _Places = others[others != sector]
         return found
 
+    def _has_its_own(self, other: int, sector: int) -> bool:
+        """Return whether the same data as that of a sector was written to another one, too."""
+        return bool(self._number[other] and self._hash[other] == self._hash[sector])
 
-def _likeliest(places: _Places, sector: int, sign: int, distances: Mapping[int, int]) -> int | None:
+
+def _likeliest(
+    places: Iterable[int], sector: int, sign: int, distances: Mapping[int, int]
+) -> int | None:
     """Return the place whose distance is that of most wrong sectors, or else the nearest.
 
     Data such as one byte all over is at many places.

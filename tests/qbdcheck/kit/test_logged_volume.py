@@ -136,18 +136,21 @@ def test_the_flipped_bit_is_named_also_where_a_copy_of_the_sector_exists(
     assert flip.sector_bytes.expected == data(b"H", 2)[SECTOR:]
 
 
-def test_data_that_is_at_many_places_went_as_far_as_the_rest_of_its_write(
+def test_data_that_is_at_many_places_went_as_far_as_explains_most(
     run: Callable[..., list[Finding]],
 ) -> None:
     def same(client: Client) -> None:
-        client.write(PLACE - 64 * SECTOR, b"o" * 64 * SECTOR)
-        client.write(PLACE, b"o" * 8 * SECTOR)
-        client.write(PLACE + 8 * SECTOR, b"p" * 8 * SECTOR)
-        client.write(PLACE, b"H" * 8 * SECTOR)
+        client.write(PLACE - 64 * SECTOR, b"o" * 80 * SECTOR)
+        client.write(PLACE + 16 * SECTOR, b"p" * 8 * SECTOR)
+        client.write(PLACE, b"H" * 16 * SECTOR)
 
-    found = {one.damage: one for one in run(moved, same)}
-    wrong = found[Damage.MISDIRECTED]
-    assert (wrong.offset, wrong.length, wrong.moved) == (PLACE + 8 * SECTOR, 4096, 8 * SECTOR)
+    wrong, stale = run(moved, same)
+    assert (wrong.damage, stale.damage) == (Damage.MISDIRECTED, Damage.STALE)
+    assert (wrong.offset, wrong.length, wrong.moved) == (PLACE + 16 * SECTOR, 4096, 8 * SECTOR)
+    assert (
+        wrong.text == f"misdirected: it has the data of sector {PLACE // SECTOR + 8}, of write #5"
+    )
+    assert (stale.offset, stale.length) == (PLACE, 4096)
 
 
 def test_zeroes_beside_a_later_discard_name_it(run: Callable[..., list[Finding]]) -> None:
