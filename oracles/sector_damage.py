@@ -161,15 +161,19 @@ def _bytes_of(header: Header, sector: int) -> bytes:
 
 
 def _judge_shift(seen: bytes, wanted: bytes, sector: int) -> Finding | None:
-    """Find the right data some bytes further on or back, or a stamp that starts within."""
+    """Find the right data some bytes further on or back, or a stamp that starts within.
+
+    Data that repeats itself is everywhere by right: it is shifted only where it does not belong.
+    """
     expected = content_of(wanted)
     probe = wanted[:_PROBE]
     moved = seen.find(probe) if len(set(probe)) > 1 else -1
-    if moved > 0 and seen[moved:] == wanted[: len(seen) - moved]:
+    if moved > 0 and seen[moved:] == wanted[: len(seen) - moved] != wanted[moved:]:
         return Finding(Damage.SHIFTED, expected=expected, moved=moved)
     probe = seen[:_PROBE]
     moved = wanted.find(probe) if len(set(probe)) > 1 else -1
-    if moved > 0 and seen[: len(seen) - moved] == wanted[moved:]:
+    kept = len(seen) - moved
+    if moved > 0 and wanted[:kept] != seen[:kept] == wanted[moved:]:
         return Finding(Damage.SHIFTED, expected=expected, moved=-moved)
     found = moved_stamp(seen, sector)
     if found is not None and found != moved_stamp(wanted, sector):  # else it is there by right
@@ -185,7 +189,9 @@ def _judge_moved_part(seen: bytes, wanted: bytes) -> Finding | None:
         probe = moved_to[first : first + _PROBE]
         place = where.find(probe) if len(probe) == _PROBE and len(set(probe)) > 1 else -1
         length = min(_BEYOND_HEADER, places[-1] + 1 - first, SECTOR - place)
-        if place >= 0 and moved_to[first : first + length] == where[place : place + length]:
+        part = moved_to[first : first + length]
+        is_by_right = where is seen and wanted[place : place + length] == part
+        if place >= 0 and part == where[place : place + length] and not is_by_right:
             return Finding(
                 Damage.SHIFTED,
                 expected=content_of(wanted),

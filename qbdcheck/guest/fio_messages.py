@@ -27,6 +27,14 @@ _DUMP = re.compile(r"(?:received|expected|hdr_fail) data dumped as (.+)$")
 _SIGNAL = re.compile(r"^fio: pid=\d+, got signal=(\d+)", re.MULTILINE)
 
 
+def _follows_pattern(what: str, line: str) -> bool:
+    """Return whether a line is about the wrong block before: a pattern, which has no type.
+
+    fio before 3.41 takes the first bytes of the pattern for a header.
+    """
+    return what.startswith("pattern:") and line.startswith("fio: verify type mismatch")
+
+
 def signals(text: str) -> tuple[int, ...]:
     """Return the signals that ended processes of fio."""
     return tuple(int(number) for number in _SIGNAL.findall(text))
@@ -44,12 +52,16 @@ def verify_failures(text: str) -> Iterator[VerifyFailure]:
         if match := _FAILURE.match(line):
             if found is not None:
                 yield VerifyFailure(**found)
-            length = int(match["length"]) or int(match["block_length"] or 0)
+            length, whole = int(match["length"]), int(match["block_length"] or 0)
+            if whole and not 0 < length <= whole:
+                length = whole  # of a pattern without header, fio 3.33 prints bytes of the data
             found = {
                 "file": match["file"], "offset": int(match["offset"]), "length": length,
                 "what": match["what"], "dumps": (), "details": tuple(prefaces),
             }  # fmt: skip
             prefaces = []
+        elif found is not None and _follows_pattern(found["what"], line):
+            found["details"] = (*found["details"], line.removeprefix("fio: "))
         elif match := _PREFACE.match(line):
             prefaces.append(match["what"])
         elif found is not None and (dump := _DUMP.search(line)):

@@ -14,15 +14,24 @@ from qbdcheck.errors import CaseBroken, ProgramError
 from qbdcheck.guest.agent import Running
 from qbdcheck.guest.fio import parse
 from qbdcheck.guest.fio_messages import signals
-from qbdcheck.guest.fio_result import FioOutputError, FioResult
+from qbdcheck.guest.fio_result import FioOutputError, FioResult, VerifyFailure
 from qbdcheck.guest.guest import Guest
 from qbdcheck.guest.second_read import findings_of
 from qbdcheck.guest.serial_shell import SerialRunning
 
 RUN_S = 180.0
 _PLACE = "/tmp/fio"
-_DUMPS = 8
-"""Dumps that are kept. A disk that is wrong everywhere has one for each block."""
+_DUMPS = 32
+"""Dumps that are kept. A disk that is wrong everywhere has two for each block."""
+_DUMPED = 4 << 20
+"""Bytes of dumps that are kept, and at least one dump."""
+_PREPARE = (
+    f"mkdir -p {_PLACE}; grep -q ' {_PLACE} ' /proc/mounts"
+    f" || mount -t tmpfs -o size=16m dumps {_PLACE} 2>/dev/null"
+)
+"""Dumps are kept in memory of the guest, and a disk that is wrong everywhere would fill it."""
+_OPTION = f"$(grep -q ' {_PLACE} ' /proc/mounts && echo --verify_dump=1)"
+"""Before the first job, so that a job may set it to 0."""
 _BY_SIGNAL = 128
 """A shell's status for a program that a signal ended, minus the signal."""
 _REFUSED = re.compile(
@@ -35,7 +44,10 @@ class WrongBlocks(AssertionError):  # noqa: N818  # an outcome
     """fio found blocks that do not hold what it wrote."""
 
     def __init__(self, text: str, findings: Sequence[Finding]) -> None:
-        super().__init__("\n".join([text, *(findings[0].evidence if findings else ())]))
+        first = findings[0] if findings else None
+        compared = first is not None and first.difference and first.difference.expected
+        told = [first.line] if first is not None and compared else []
+        super().__init__("\n".join([text, *told, *(first.evidence if first else ())]))
         self.findings = findings
 
 
@@ -123,12 +135,13 @@ class Fio:
         return FioRunning(self, self._guest.begin(self._line(arguments, file)))
 
     def _line(self, arguments: tuple[str, ...], file: str) -> str:
-        line = ["fio", "--output-format=json+", *arguments]
+        line = [*arguments]
         if file:
-            self._guest.run(f"mkdir -p {_PLACE}")
+            self._guest.run(f"{_PREPARE}; true")
             self._guest.write_file(f"{_PLACE}/job.fio", file)
             line.append(f"{_PLACE}/job.fio")
-        return f"mkdir -p {_PLACE}; cd {_PLACE}; {shlex.join(line)}"
+        fio = f"fio --output-format=json+ {_OPTION} {shlex.join(line)}"
+        return f"{_PREPARE}; cd {_PLACE}; {fio}"
 
     def finished(self, status: int, output: str, errors: str) -> FioRun:
         """Return the result of a run, and fetch its dumps.
@@ -143,17 +156,31 @@ class Fio:
             run = FioRun(status, parse(output, errors), output, errors)
         except FioOutputError as error:
             raise _without_result(status, output, errors, str(error)) from None
+        dumps = self._dumps(run.result.failures)
+        for dump, data in dumps.items():
+            path = self._keep / f"{name}.{PurePosixPath(dump).name}"
+            path.write_bytes(data)
+            run.dumps.append(path)
+        guest = self._guest
         run.findings = Findings(
-            findings_of(run.result.failures, self._guest.disks, self._guest.programs, self._keep)
+            findings_of(run.result.failures, guest.disks, guest.programs, self._keep, dumps)
         )
-        names = [dump for failure in run.result.failures for dump in failure.dumps]
+        return run
+
+    def _dumps(self, failures: Sequence[VerifyFailure]) -> dict[str, bytes]:
+        """Return the first dumps by the name that fio printed, and remove all from the guest."""
+        names = [dump for failure in failures for dump in failure.dumps]
+        found: dict[str, bytes] = {}
         for dump in dict.fromkeys(names[:_DUMPS]):
             with contextlib.suppress(ProgramError):
-                data = self._guest.read_file(f"{_PLACE}/{PurePosixPath(dump).name}")
-                path = self._keep / f"{name}.{PurePosixPath(dump).name}"
-                path.write_bytes(data)
-                run.dumps.append(path)
-        return run
+                found[dump] = self._guest.read_file(str(PurePosixPath(_PLACE) / dump))
+            if sum(map(len, found.values())) >= _DUMPED:
+                break
+        kinds = {PurePosixPath(dump).suffix for dump in names}
+        if kinds:
+            every = " ".join(f"{_PLACE}/*{kind}" for kind in sorted(kinds))
+            self._guest.execute(f"rm -f {every}")
+        return found
 
 
 def _without_result(status: int, output: str, errors: str, reason: str) -> FioOutputError:

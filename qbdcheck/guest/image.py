@@ -67,19 +67,20 @@ MODULES = (
 )  # fmt: skip
 """Modules that the kernel has built in are left out."""
 LINKS = {
-    "bin/sh": "dash", "bin/bash": "/usr/bin/bash",
+    "bin/sh": "dash", "bin/bash": "/usr/bin/bash", "bin/rm": "/bin/busybox",
     "sbin/quotaoff": "/usr/sbin/quotaon", "sbin/modprobe": "/bin/busybox",
     **{f"sbin/mkfs.ext{number}": "mke2fs" for number in (2, 3, 4)},
     **{f"sbin/fsck.ext{number}": "e2fsck" for number in (2, 3, 4)},
 }  # fmt: skip
-"""Further names of programs, as Debian's packages link them. The kernel runs /sbin/modprobe."""
+"""Further names of programs, as Debian's packages link them. The kernel runs /sbin/modprobe, and
+LTP's ftest runs /bin/rm."""
 USERS = (("root", 0), ("daemon", 1), ("bin", 2), ("nobody", 65534))
 """Users of the guest; each has a group of its own. Tests of LTP become the user nobody."""
 TOOLS_SERIAL = "tools"
 _UUID = "c5f5e7ab-0000-4000-8000-000000000001"
 _MAKE_S = 120.0
 _UNUSED_S = 30 * 86400.0
-_VERSION = 9
+_VERSION = 10
 """The version of this recipe. An image of another version is not used."""
 _DIRECTORIES = (
     "bin", "sbin", "dev", "etc", "proc", "sys", "mnt", "tmp", "run", "var", "lib", "lib/modules",
@@ -356,7 +357,7 @@ def _members(contents: Contents, core: Mapping[str, Path]) -> Iterator[Member]:
     order = list(_in_order(MODULES, modules))
     own = {str(place) for path in core for place in Path(path).parents} - {"."}
     yield from map(directory, sorted({*_DIRECTORIES, *own}))
-    yield directory(f"lib/modules/{release}")
+    yield from map(directory, (f"lib/modules/{release}", f"lib/modules/{release}/kernel"))
     busybox = contents.find("bin/busybox")
     if busybox is None:
         raise CaseBroken("the guest cannot be made: no package has bin/busybox")
@@ -366,15 +367,15 @@ def _members(contents: Contents, core: Mapping[str, Path]) -> Iterator[Member]:
     for path, source in sorted(core.items()):
         yield Member(path, source.read_bytes(), 0o755)
     for name in order:
-        yield Member(f"lib/modules/{release}/{name}.ko", _module(modules[name]))
+        yield Member(f"lib/modules/{release}/{_module_place(name)}", _module(modules[name]))
     # As depmod(8) writes it: all modules that one needs, also indirectly, the first to load last.
     depends = "".join(
-        " ".join([f"{name}.ko:", *(f"{other}.ko" for other in all_before[::-1])]) + "\n"
+        " ".join([f"{_module_place(name)}:", *map(_module_place, all_before[::-1])]) + "\n"
         for name in order
         for all_before in [[one for one in _in_order([name], modules) if one != name]]
     )
+    # LTP's tests read in these three what the kernel has (tst_kconfig.c, tst_kernel.c).
     yield Member(f"lib/modules/{release}/modules.dep", depends.encode())
-    # LTP's tests read in these two what the kernel has (tst_kconfig.c, tst_kernel.c).
     config = contents.glob_first(f"boot/config-{release}", f"usr/lib/modules/{release}/config")
     yield Member(f"lib/modules/{release}/config", config.read_bytes())
     yield Member(f"lib/modules/{release}/modules.builtin", (home / "modules.builtin").read_bytes())
@@ -387,6 +388,11 @@ def _members(contents: Contents, core: Mapping[str, Path]) -> Iterator[Member]:
     at_start = [name for name in MODULES_AT_START if name in modules]
     text = INIT.format(modules=" ".join(at_start), serial=TOOLS_SERIAL)
     yield Member("init", text.encode(), 0o755)
+
+
+def _module_place(name: str) -> str:
+    """Return the file of a module. LTP looks for ``/NAME.ko``, so it must be in a directory."""
+    return f"kernel/{name}.ko"
 
 
 def _module_name(path: Path) -> str:

@@ -8,7 +8,7 @@ wrong. A block for another place, or this one at another place, names a misdirec
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from oracles.sector_damage import content_of
 from qbdcheck.catalogue.capability_words import IMAGE_FORMATS
 from qbdcheck.errors import ProgramError
 from qbdcheck.guest.fio_block import block_of
+from qbdcheck.guest.fio_dump import Dump
 from qbdcheck.guest.fio_result import VerifyFailure
 from qbdcheck.guest.guest import GuestDisk
 from qbdcheck.programs.blockdev import Blockdev, json_filename, over
@@ -39,23 +40,43 @@ def findings_of(
     guest_disks: Sequence[GuestDisk],
     programs: Programs,
     directory: Path,
+    dumps: Mapping[str, bytes] | None = None,
 ) -> Iterator[Finding]:
-    """Yield a finding for each wrong block on one of the disks; the first ones are read again.
+    """Yield findings for each wrong block on one of the disks; the first ones are read again.
 
     :param directory: for a file with the data of the second read, which is removed.
+    :param dumps: contents of fio's dumps, as far as they were fetched, by the name that it printed.
     """
     disks = {disk.path: disk for disk in guest_disks}
     for place, failure in enumerate(failures):
         disk = disks.get(failure.file)
         if disk is None or failure.offset < 0 or not failure.length:
             continue
-        first = _of_fio(failure)
         again = place < _MOST and _is_readable(disk, failure)
-        yield _looked_at(first, failure, _Reader(disk, programs, directory)) if again else first
+        reader = _Reader(disk, programs, directory) if again else None
+        dump = Dump.of(failure, dumps or {})
+        compared = list(dump.findings(failure)) if dump is not None else []
+        if dump is not None and compared:
+            evidence = () if reader is None else (_compared_again(dump, failure, reader),)
+            yield from (replace(one, evidence=(*one.evidence, *evidence)) for one in compared)
+            continue
+        first = _of_fio(failure, dump)
+        yield first if reader is None else _looked_at(first, failure, reader)
 
 
-def _of_fio(failure: VerifyFailure) -> Finding:
-    """Return what fio itself says."""
+def _of_fio(failure: VerifyFailure, dump: Dump | None) -> Finding:
+    """Return what fio itself says, with the bytes that it read."""
+    first = _said(failure)
+    if dump is None:
+        return first
+    return replace(
+        first,
+        difference=Difference(failure.offset, b"", dump.seen[:SHOWN]),
+        sector_bytes=Difference(failure.offset, b"", dump.seen[:SECTOR]),
+    )
+
+
+def _said(failure: VerifyFailure) -> Finding:
     reads_zeroes = bool(_ZEROES.match(failure.what))
     expected = f"a block of fio for offset {failure.offset}"
     if (other := _OFFSET.search(failure.what)) is not None:
@@ -117,6 +138,20 @@ class _Reader:
         finally:
             with suppress(OSError):
                 copy.unlink()
+
+
+def _compared_again(dump: Dump, failure: VerifyFailure, reader: _Reader) -> str:
+    """Return what the second read of a block shows whose bytes are known."""
+    try:
+        data = reader.read(failure.offset, failure.length)
+    except (ProgramError, OSError) as error:
+        return f"read again: {(str(error).splitlines() or [''])[0]}"
+    says = "other bytes than those that fio read"
+    if data == dump.seen:
+        says = "the same bytes, so the stored data is wrong"
+    elif data == dump.wanted:
+        says = f"the data is right, {READ_WAS_WRONG}"
+    return f"read again over a new connection: {says}"
 
 
 def _looked_at(first: Finding, failure: VerifyFailure, reader: _Reader) -> Finding:

@@ -10,9 +10,11 @@ all that the guest writes. The last data of each sector is kept in a sparse file
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -23,7 +25,7 @@ from numpy.typing import NDArray
 from blockio.errors import BlockError
 from blockio.sizes import parse_size
 from blockio.write_log import SECTOR, Entry, LogFlag, LogFollower, WriteLogError
-from oracles.damage import Damage, Operation
+from oracles.damage import Confidence, Damage, Difference, Operation
 from oracles.diagnosis import diagnose
 from oracles.finding import DISCARDED, Finding
 from qbdcheck import clock
@@ -42,6 +44,7 @@ _AROUND = 2 << 20
 _CONNECT_S = 30.0
 _Bytes = NDArray[np.uint8]
 _Hashes = NDArray[np.uint64]
+_Places = NDArray[np.intp]
 _WEIGHTS = np.random.default_rng(512).integers(1, 1 << 63, 64, dtype=np.uint64) * 2 + 1
 
 
@@ -122,19 +125,34 @@ class LoggedVolume:
         self._log.close()
 
     def _wrong(self, client: Client) -> Iterator[Finding]:
-        count = 0
+        wrong = dict(itertools.islice(self._differing(client), _MOST))
+        lost = {sector: self._elsewhere(client, sector) for sector in wrong}
+        found_at = {sector: self._owners(_hashes(seen)[0]) for sector, seen in wrong.items()}
+        distances: Counter[int] = Counter()
+        for sector, owners in found_at.items():
+            distances.update((sector - owners).tolist())
+        for sector, others in lost.items():
+            distances.update((others - sector).tolist())
+        for sector, seen in wrong.items():
+            owner = _likeliest(found_at[sector], sector, -1, distances)
+            # A sector that should have other data has a finding of its own.
+            free = [
+                int(one)
+                for one in lost[sector]
+                if int(one) not in wrong and not self._has_its_own(one, sector)
+            ]
+            yield from self._diagnosed(sector, seen, owner, _likeliest(free, sector, 1, distances))
+
+    def _differing(self, client: Client) -> Iterator[tuple[int, _Bytes]]:
+        """Yield the sectors that have other data than that of their last write, with it."""
         for start, seen in self._pieces(client):
             first = start // SECTOR
             last = first + len(seen) // SECTOR
             differs = (self._expected[start : start + len(seen)] != seen).reshape(-1, SECTOR)
             wrong = differs.any(axis=1) & (self._number[first:last] > 0)
             for index in np.flatnonzero(wrong):
-                sector = first + int(index)
                 at = int(index) * SECTOR
-                yield from self._diagnosed(client, sector, seen[at : at + SECTOR])
-                count += 1
-                if count >= _MOST:
-                    return
+                yield first + int(index), seen[at : at + SECTOR]
 
     def _pieces(self, client: Client) -> Iterator[tuple[int, _Bytes]]:
         """Yield the parts of the volume that were written, with their contents."""
@@ -145,31 +163,45 @@ class LoggedVolume:
                 length = min(_PIECE, self._size - start)
                 yield start, np.frombuffer(client.read(start, length), dtype=np.uint8)
 
-    def _diagnosed(self, client: Client, sector: int, seen: _Bytes) -> Iterator[Finding]:
+    def _diagnosed(
+        self, sector: int, seen: _Bytes, owner: int | None, moved_to: int | None
+    ) -> Iterator[Finding]:
+        """Yield what is wrong with a sector.
+
+        :param owner: the sector whose data it has. :param moved_to: the sector that has its data.
+        """
         place = sector * SECTOR
         wanted = self._expected[place : place + SECTOR].tobytes()
         number = int(self._number[sector])
         write = Operation(number, self._places[number], self._lengths[number], "write")
-        of_seen = _hashes(seen)[0]
-        owner = self._owner(of_seen, sector)
-        moved_to = self._elsewhere(client, sector, wanted)
         (first, *_) = [*diagnose(seen, place, wanted), None]
         assert first is not None, "the contents differ"
+        whole = Difference(place, wanted, seen.tobytes())
+        first = replace(first, sector_bytes=whole, last_writes=(write,))
         about = f"of write #{number} to {write.offset}+{write.length}, by the write log"
-        if seen.any() and owner is not None and self._before[sector] != of_seen:
-            remark = f"misdirected: it has the data of sector {owner}"
-            yield _renamed(first, Damage.MISDIRECTED, write, remark, (sector - owner) * SECTOR)
-        elif not seen.any():
-            zeroed = _renamed(first, Damage.ZEROED, write, f"zeroed: no data {about}")
+        # A sector with one flipped bit may have been read and copied to other sectors since.
+        is_flip = first.damage is Damage.BIT_FLIP and first.count == 1
+        if not seen.any():
+            zeroed = _renamed(first, Damage.ZEROED, f"zeroed: no data {about}")
             yield replace(zeroed, evidence=self._beside_discard(place, number))
-        elif self._before[sector] == of_seen:
-            yield _renamed(first, Damage.STALE, write, f"stale: older data than that {about}")
+        elif self._before[sector] == _hashes(seen)[0]:
+            yield _renamed(first, Damage.STALE, f"stale: older data than that {about}")
+        elif is_flip or owner is None:
+            is_known = first.damage is not Damage.UNKNOWN
+            remark = f"{first.text}, in the data {about}" if is_known else f"not the data {about}"
+            yield replace(first, remark=remark)
         else:
-            yield _renamed(first, first.damage, write, first.remark or f"not the data {about}")
+            whose = f"of write #{self._number[owner]}"
+            remark = f"misdirected: it has the data of sector {owner}, {whose}"
+            moved = (sector - owner) * SECTOR
+            yield _renamed(first, Damage.MISDIRECTED, remark, moved)
         if moved_to is not None:
             remark = f"misdirected: it has the data of sector {sector}, {about}"
-            data = Finding(Damage.MISDIRECTED, moved_to, SECTOR, seen=first.expected)
-            yield _renamed(data, Damage.MISDIRECTED, write, remark, moved_to - place)
+            at = moved_to * SECTOR
+            data = Finding(
+                Damage.MISDIRECTED, at, SECTOR, seen=first.expected, last_writes=(write,)
+            )
+            yield _renamed(data, Damage.MISDIRECTED, remark, at - place)
 
     def _beside_discard(self, place: int, number: int) -> tuple[str, ...]:
         """Return which discard after a write ended just before a place, or began just behind it."""
@@ -183,33 +215,47 @@ class LoggedVolume:
                 return (f"{DISCARDED} {side} {which}, which came after write #{number}",)
         return ()
 
-    def _owner(self, wanted: np.uint64, sector: int) -> int | None:
-        """Return the nearest sector whose last data has this hash; None if there is none."""
-        found = np.flatnonzero((self._hash == wanted) & (self._number > 0))
-        return int(min(found, key=lambda one: abs(int(one) - sector))) if len(found) else None
+    def _owners(self, wanted: np.uint64) -> _Places:
+        """Return the sectors whose last data has this hash."""
+        return np.flatnonzero((self._hash == wanted) & (self._number > 0))
 
-    def _elsewhere(self, client: Client, sector: int, wanted: bytes) -> int | None:
-        """Return where the data of a sector is instead, in bytes; None if it is not found."""
-        if not any(wanted):
-            return None
-        start = max(sector * SECTOR - _AROUND, 0)
-        end = min(sector * SECTOR + _AROUND, self._size)
+    def _elsewhere(self, client: Client, sector: int) -> _Places:
+        """Return the other sectors near a sector that have its data, by right or not."""
+        place = sector * SECTOR
+        wanted = np.asarray(self._expected[place : place + SECTOR])
+        if not wanted.any():
+            return np.empty(0, dtype=np.intp)
+        start = max(place - _AROUND, 0)
+        end = min(place + _AROUND, self._size)
         seen = np.frombuffer(client.read(start, end - start), dtype=np.uint8).reshape(-1, SECTOR)
-        same = (seen == np.frombuffer(wanted, dtype=np.uint8)).all(axis=1)
-        for index in np.flatnonzero(same):
-            other = start // SECTOR + int(index)
-            belongs = self._number[other] and self._hash[other] == self._hash[sector]
-            if other != sector and not belongs:
-                return other * SECTOR
-        return None
+        others = np.flatnonzero((seen == wanted).all(axis=1)) + start // SECTOR
+        found: _Places = others[others != sector]
+        return found
+
+    def _has_its_own(self, other: int, sector: int) -> bool:
+        """Return whether the same data as that of a sector was written to another one, too."""
+        return bool(self._number[other] and self._hash[other] == self._hash[sector])
 
 
-def _renamed(
-    one: Finding, damage: Damage, write: Operation, remark: str, moved: int | None = None
-) -> Finding:
-    return Finding(
-        damage, one.offset, one.length, expected=one.expected, seen=one.seen,
-        difference=one.difference, moved=moved, last_writes=(write,), remark=remark,
+def _likeliest(
+    places: Iterable[int], sector: int, sign: int, distances: Mapping[int, int]
+) -> int | None:
+    """Return the place whose distance is that of most wrong sectors, or else the nearest.
+
+    Data such as one byte all over is at many places.
+    """
+    return min(
+        map(int, places),
+        key=lambda one: (-distances[sign * (one - sector)], abs(one - sector)),
+        default=None,
+    )
+
+
+def _renamed(one: Finding, damage: Damage, remark: str, moved: int | None = None) -> Finding:
+    """Return a finding with another kind, which is that of all of its sector."""
+    return replace(
+        one, damage=damage, moved=moved, part=None, count=None, remark=remark,
+        confidence=Confidence.CERTAIN,
     )  # fmt: skip
 
 
@@ -219,6 +265,7 @@ def _joined(findings: Sequence[Finding]) -> list[Finding]:
     for one in sorted(findings, key=lambda one: (one.damage.value, one.moved or 0, one.offset)):
         last = joined[-1] if joined else None
         alike = last is not None and (last.damage, last.moved) == (one.damage, one.moved)
+        alike = alike and one.damage is not Damage.BIT_FLIP
         if last is not None and alike and one.offset <= last.offset + last.length:
             length = max(one.offset + one.length - last.offset, last.length)
             last = replace(last, evidence=last.evidence or one.evidence)

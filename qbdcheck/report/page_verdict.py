@@ -94,19 +94,21 @@ def _of_sizes(finding: Finding) -> str:
 
 
 def _of_fio(finding: Finding) -> str:
-    """Return the verdict on a block of fio that was found at a wrong place; "" for others."""
+    """Return the verdict on a block of fio whose place or bytes are known; "" for others."""
     if finding.damage is Damage.MISDIRECTED and finding.moved:
-        way = "higher" if finding.moved > 0 else "lower"
-        by = _away(finding.moved)
-        return f"a write of fio in a guest went {by} {way} than it was sent: {finding.text}"
+        went = f"a write of fio in a guest went {_away(finding.moved)}"
+        return f"{went} than it was sent: {finding.text}"
     if finding.found_at is not None:
-        away = finding.found_at - finding.offset
-        way = "higher" if away > 0 else "lower"
         return (
             f"a write of fio in a guest went to the wrong place: {place_of(finding)} has not the"
-            f" block that belongs there, and it is {_away(away)} {way}"
+            f" block that belongs there, and it is {_away(finding.found_at - finding.offset)}"
         )
-    return ""
+    if finding.difference is not None and finding.difference.expected:
+        has = f"{place_of(finding)} {_has(finding, is_one=finding.sectors == 1)}"
+        if is_wrong_read(finding):
+            return f"a read of fio in a guest is wrong, and the stored data is right: {has}"
+        return f"fio in a guest wrote {finding.expected}; read back, {has}"
+    return f"{place_of(finding)}: {finding.remark}" if finding.damage is Damage.STALE else ""
 
 
 def _of_displaced(findings: Sequence[Finding], text: str) -> str:
@@ -189,10 +191,9 @@ def _of_change(finding: Finding, culprit: Culprit, place: str, has: str) -> str:
     if finding.damage is Damage.ZEROED and (older := _zeroed_before(finding.life[:at], finding)):
         has += f", as after {older}"
     if finding.found_at is not None:
-        away = finding.found_at - finding.offset
         return (
             f"{_named(write)} went to the wrong place: {place} {has}, and its data is"
-            f" {_away(away)} {'higher' if away > 0 else 'lower'}{modulo(finding)}"
+            f" {_away(finding.found_at - finding.offset)}{modulo(finding)}"
         )
     cut = cut_after(finding.life, at)
     acknowledged = "was acknowledged" if write.is_certain else "has no known outcome"
@@ -350,19 +351,18 @@ def _misdirected(finding: Finding, is_one: bool) -> str:
         if sentence.startswith(place := place_of(finding).partition(" (")[0]):
             return sentence.removeprefix(f"{place} ")
         return f"{verb} {finding.text}"
-    way = "lower" if finding.moved > 0 else "higher"
     part = "" if finding.part is None else f", at {_bytes(finding)},"
     seen = finding.seen
     whose = f"data of write #{seen.operation}" if seen and seen.operation else "data"
     whose = "the prefill" if seen and seen.generation == 0 else whose
-    return f"{verb}{part} {whose} that belongs {_away(finding.moved)} {way}"
+    return f"{verb}{part} {whose} that belongs {_away(-finding.moved)}"
 
 
 def _away(moved: int) -> str:
-    distance = abs(moved)
+    distance, way = abs(moved), "higher" if moved > 0 else "lower"
     if distance % SECTOR:
-        return f"{distance} bytes"
-    return f"{distance // SECTOR} sector{'s' if distance != SECTOR else ''}"
+        return f"{distance} bytes {way}"
+    return f"{distance // SECTOR} sector{'s' if distance != SECTOR else ''} {way}"
 
 
 def _flipped(finding: Finding, is_one: bool) -> str:

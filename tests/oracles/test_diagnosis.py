@@ -190,6 +190,17 @@ def test_data_that_moved_by_more_than_a_sector_is_shifted() -> None:
     assert only(seen, expected).text == "shifted by +1064 bytes"
 
 
+@pytest.mark.parametrize("at", [2, 300])
+@pytest.mark.parametrize("period", [4, 251])
+def test_a_flipped_bit_in_data_that_repeats_itself_is_no_shift(period: int, at: int) -> None:
+    expected = (np.arange(SECTOR) % period + 1).astype(np.uint8)
+    seen = expected.copy()
+    seen[at] ^= 8
+    assert only(seen, expected).text == f"bit flip at byte {at} of the sector (bit 3)"
+    seen[at + 3] ^= 255
+    assert only(seen, expected).damage is Damage.ALTERED
+
+
 def test_a_short_read_is_truncated() -> None:
     finding = only(disk()[:-100], disk())
     assert (finding.damage, finding.offset, finding.length) == (

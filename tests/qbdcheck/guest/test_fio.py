@@ -101,6 +101,16 @@ def test_the_message_of_a_checksum_that_differs() -> None:
     assert result.error == 84
 
 
+def test_a_length_that_fio_read_from_the_data_is_not_taken() -> None:
+    errors = (
+        "pattern: verify failed at file /dev/vdb offset 8192, length 4022250974"
+        " (requested block: offset=8192, length=8192, flags=88)\n"
+        "fio: verify type mismatch (61374 media, 18 given)\n"
+    )
+    (failure,) = parse(OLD, errors).failures
+    assert (failure.offset, failure.length) == (8192, 8192)
+
+
 def test_text_and_json_of_fio_2() -> None:
     (job,) = parse(OLD).jobs
     assert (job.write.bytes_done, job.write.bytes_per_s) == (1 << 30, 52428 * 1024)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.guest.fio_block import block_of
+from qbdcheck.guest.fio_block import block_of, header_of, repaired
 
 
 @pytest.mark.skipif(shutil.which("fio") is None, reason="fio is not installed")
@@ -23,3 +23,8 @@ def test_the_blocks_of_the_installed_fio_say_where_they_belong(tmp_path: Path) -
         (at, 4096, at // 4096) for at in range(0, 16384, 4096)
     ]
     assert block_of(data[512:4096]) is None
+    assert header_of(data) == data[:40]
+    bad = data[:21] + bytes([data[21] ^ 4]) + data[22:4096]
+    assert header_of(bad) == b""
+    assert repaired(bad) == data[:4096]
+    assert repaired(bytes(4096)) == repaired(data[:30]) == b""

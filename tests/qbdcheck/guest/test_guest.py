@@ -39,6 +39,16 @@ def test_commands_have_output_errors_and_a_status(restored: Guest) -> None:
         restored.run("false")
 
 
+def test_programs_are_where_tests_of_ltp_run_them(restored: Guest) -> None:
+    restored.run("mkdir -p /tmp/gone/deep && /bin/rm -rf /tmp/gone && ! test -e /tmp/gone")
+
+
+def test_modules_are_found_as_tests_of_ltp_look_for_them(restored: Guest) -> None:
+    here = "/lib/modules/$(uname -r)"
+    for name in ("loop", "isofs", "squashfs", "binfmt_misc", "quota_v2", "xfs"):
+        restored.run(f"grep -q '/{name}[.]ko' {here}/modules.dep {here}/modules.builtin")
+
+
 def test_a_quick_shell_keeps_its_variables_and_is_fast(restored: Guest) -> None:
     shell = QuickShell(restored)
     assert shell.run("n=41; cd /proc; echo one; echo two >&2") == (0, b"one\n", "two\n")

@@ -114,6 +114,45 @@ def test_zeroes_and_a_flipped_bit_are_told_apart(run: Callable[..., list[Finding
     assert (flip.damage, flip.offset) == (Damage.BIT_FLIP, PLACE + SECTOR)
 
 
+def test_the_flipped_bit_is_named_also_where_a_copy_of_the_sector_exists(
+    run: Callable[..., list[Finding]],
+) -> None:
+    def flipped(request: Request) -> Request:
+        payload = bytearray(request.payload)
+        payload[700] ^= 4
+        return changed(request, payload=bytes(payload))
+
+    def copied(client: Client) -> None:
+        harmed(client)
+        client.write(2 * PLACE, b"c" * SECTOR + client.read(PLACE + SECTOR, SECTOR))
+
+    (flip,) = run(flipped, copied)
+    assert (flip.damage, flip.offset, flip.count) == (Damage.BIT_FLIP, PLACE + SECTOR, 1)
+    assert flip.text == (
+        f"bit flip at byte 188 of the sector (bit 2), in the data of write #3 to {PLACE}+1024, by"
+        " the write log"
+    )
+    assert flip.sector_bytes is not None
+    assert flip.sector_bytes.expected == data(b"H", 2)[SECTOR:]
+
+
+def test_data_that_is_at_many_places_went_as_far_as_explains_most(
+    run: Callable[..., list[Finding]],
+) -> None:
+    def same(client: Client) -> None:
+        client.write(PLACE - 64 * SECTOR, b"o" * 80 * SECTOR)
+        client.write(PLACE + 16 * SECTOR, b"p" * 8 * SECTOR)
+        client.write(PLACE, b"H" * 16 * SECTOR)
+
+    wrong, stale = run(moved, same)
+    assert (wrong.damage, stale.damage) == (Damage.MISDIRECTED, Damage.STALE)
+    assert (wrong.offset, wrong.length, wrong.moved) == (PLACE + 16 * SECTOR, 4096, 8 * SECTOR)
+    assert (
+        wrong.text == f"misdirected: it has the data of sector {PLACE // SECTOR + 8}, of write #5"
+    )
+    assert (stale.offset, stale.length) == (PLACE, 4096)
+
+
 def test_zeroes_beside_a_later_discard_name_it(run: Callable[..., list[Finding]]) -> None:
     def zeroed(request: Request) -> Request:
         return changed(request, payload=bytes(request.length))

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from oracles.damage import Content, Damage, Operation, What
+from oracles.damage import Content, Damage, Difference, Operation, What
 from oracles.finding import DISCARDED, READ_WAS_WRONG, SECTOR, Finding
 from oracles.fits import Fit, How
 from oracles.life import KILLED, Moment
@@ -210,6 +210,27 @@ def test_a_block_of_fio_at_a_wrong_place_is_named(runs: ModuleType) -> None:
     assert verdict(runs, lost).endswith(
         "sectors 16 to 23 has not the block that belongs there, and it is 8 sectors lower."
     )
+
+
+def test_a_block_of_fio_whose_bytes_are_known_says_what_they_are(runs: ModuleType) -> None:
+    block = "a block of fio for offset 8192, 4096 bytes, write 7 of job 1"
+    flip = Finding(
+        Damage.BIT_FLIP, 8704, 512, expected=Content(What.TEXT, text=block), part=(3, 4), count=1,
+        difference=Difference(8707, b"\x01", b"\x05"), request="fio in the guest, /dev/vdb",
+    )  # fmt: skip
+    assert verdict(runs, flip) == (
+        f"Fio in a guest wrote {block}; read back, sector 17 has changed bits: bit flip at byte 3"
+        " of the sector (bit 2)."
+    )
+    again = f"read again over a new connection: the data is right, {READ_WAS_WRONG}"
+    assert verdict(runs, replace(flip, evidence=(again,))).startswith(
+        "A read of fio in a guest is wrong, and the stored data is right: sector 17 has changed"
+    )
+    old = replace(
+        flip, damage=Damage.STALE, length=4096, difference=None,
+        remark="write 5 of fio to this place is there, and write 7 of fio is expected",
+    )  # fmt: skip
+    assert verdict(runs, old).startswith("Sectors 17 to 24: write 5 of fio to this place is there")
 
 
 def test_a_misdirected_write_names_its_range(runs: ModuleType) -> None:
