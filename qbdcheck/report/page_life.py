@@ -255,17 +255,20 @@ def _roles(finding: Finding) -> dict[int, tuple[str, str]]:
 def _chosen(life: Sequence[Moment], roles: dict[int, tuple[str, str]]) -> list[int]:
     """Return the places that the picture shows: those with a role, and the last others.
 
-    Of equal flushes in a row only the first and the last are shown: they often are hundreds.
+    Of equal flushes in a row only the first and the last are shown: they often are hundreds. What
+    is durable without a flush has no mark.
     """
-    places = [at for at in range(len(life)) if at in roles or not _is_between(life, at)]
+    places = [at for at in range(len(life)) if at in roles or not _is_hidden(life, at)]
     if len(places) <= _SHOWN:
         return places
     kept = set(places[-_SHOWN:]) | {at for at, (name, _) in roles.items() if name != RIGHT}
     return sorted(kept)
 
 
-def _is_between(life: Sequence[Moment], at: int) -> bool:
-    """Return whether a flush stands between two flushes of the same connection."""
+def _is_hidden(life: Sequence[Moment], at: int) -> bool:
+    """Return whether a flush was not sent, or stands between two flushes of its connection."""
+    if life[at].kind == "flush" and life[at].text:
+        return True
     if not 0 < at < len(life) - 1:
         return False
     around = life[at - 1 : at + 2]

@@ -101,6 +101,15 @@ def test_the_caption_says_of_how_many_events_the_table_has_the_last() -> None:
     assert life.caption == "All 6 events"
 
 
+def test_a_flush_that_was_not_sent_is_in_the_table_alone() -> None:
+    told = replace(LOST.life[3], text="with the write cache off")
+    life = life_of(replace(LOST, life=(*LOST.life[:3], told, *LOST.life[4:])))
+    assert life
+    assert [one.kind for one in life.marks] == ["prefill", "flush", "write", "cut", "read"]
+    assert life.lines[3].cells[1] == "no flush: durable with the write cache off"
+    assert life.caption == "All 6 events, 1 of them not in the picture"
+
+
 def test_long_names_of_lanes_do_not_reach_into_the_picture() -> None:
     parent = replace(WRITE, lane="a clone with a very long name")
     life = life_of(replace(LOST, relatives=(parent,)))
