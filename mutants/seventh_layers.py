@@ -167,7 +167,7 @@ class DiscardFailsInExpansion(VolumeMutant):
 
 
 class DirtyShiftedInObject(StatusMutant):
-    """The offset in the first object is added to the extents of a difference once more."""
+    """The offset in the first object is added to the extents of a difference again."""
 
     id = "dirty-shifted-in-object"
     shows = ("block status",)

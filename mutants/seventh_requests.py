@@ -224,7 +224,7 @@ class BridgingWriteLeaksSlot(Mutant):
 
 
 class WriteOverOldestDiscardFails(VolumeMutant):
-    """A write over an object that was deleted looks at the entry before the first one."""
+    """A write over a deleted object reads the entry before the first one."""
 
     id = "write-over-oldest-discard-fails"
     shows = ("error",)

@@ -153,6 +153,7 @@ def test_one_of_two_writes_to_a_cached_block_fails(serve: Serve) -> None:
             nbd.read(0, BLOCK)
             nbd.read(0, BLOCK)
             sent = [send(nbd, 0, X), send(nbd, BLOCK, Y)]
-            return any([nbd.receive_reply(cookie).error for cookie in sent])
+            errors = [nbd.receive_reply(cookie).error for cookie in sent]
+            return any(errors)
 
         assert happens(turn)
