@@ -20,6 +20,7 @@ GROUPS = ("placement", "stale", "durability", "zeroes", "sizes", "errors", "prot
           "fourth_caches", "fourth_logs", "fourth_layers", "fourth_requests", "fourth_clients",
           "fourth_variants", "fifth_requests", "fifth_layers",
           "sixth_requests", "sixth_cuts", "sixth_layers", "sixth_variants",
+          "seventh_requests", "seventh_cuts", "seventh_layers",
           "virtio", "virtio_queues",
           "controls", "rare_controls")  # fmt: skip
 
