@@ -1,13 +1,14 @@
 """This case checks that a minimum block size is advertised, and that smaller requests do no harm.
 
-How: minimum blocks of 512, 4096 and 65536 bytes. Aligned requests work everywhere. Unaligned ones
-either fail or do exactly what they ask for, and the connection stays usable.
-Guards: min-block-underadvertised.
+How: minimum blocks of 512, 4096 and 65536 bytes. Aligned writes, write zeroes and discards work
+everywhere. Unaligned requests either fail or do exactly what they ask for, and the connection stays
+usable.
+Guards: min-block-underadvertised, discard-in-large-sectors.
 Related: unaligned-offset-rounded, sector-unit-mismatch.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.nbd import Command
+from qbdcheck.kit.nbd import Command, TransmissionFlag
 from qbdcheck.kit.request_errors import RequestFailed, RequestHangs, RequestLost
 
 
@@ -25,6 +26,14 @@ def test(new_disk, nbd_io):
             assert sizes[0] == minimum, seen
             for offset in (0, minimum, disk.size - minimum):
                 io.write(offset, minimum)
+            for change, flag, block in (
+                (io.discard, TransmissionFlag.SEND_TRIM, 8),
+                (io.write_zeroes, TransmissionFlag.SEND_WRITE_ZEROES, 11),
+            ):
+                if io.offers(flag):
+                    change(block * minimum, 2 * minimum)
+                    io.write((block + 1) * minimum, minimum)
+            io.read(0, disk.size)
         for offset, length in ((minimum // 2, minimum), (0, minimum // 2), (1, 1)):
             with nbd_io(disk) as io:
                 io.attempt(Command.WRITE, offset, length, exact=True)

@@ -161,6 +161,8 @@ COLLECTIONS = {
     "sixth B": "Half B of it, held out. After the generators had learnt from half A alone, 1213, 1214,"
     " 1476 and 1477 killed three of its six survivors, `stripe-fetched-twice` in 1476 with two seeds of"
     " six: 7 of 10",
+    "seventh": "A seventh collection, of fixes and issues of other servers and drivers, by an author"
+    " who had read no case, against the whole group quick",
 }
 """The values of ``collection`` in the file, each with what the page says of it."""
 
