@@ -18,6 +18,7 @@ from oracles.life import Answer, Moment, each_once, left_out, life_of
 from oracles.raw_writes import RawWrites
 from oracles.recorded import MOST, Recorded
 from oracles.stamps import SECTOR, Bytes, Header, Identity, keys_of, stamp
+from oracles.suspects import suspects
 
 _MOMENTS = 50_000
 """Moments that are kept: those of the last operations."""
@@ -238,6 +239,8 @@ class History:
             nearby=self.nearby(finding.offset, finding.length),
         )
         place = finding.offset, min(finding.length, SECTOR)
+        if line := suspects(self.moments, *place):
+            found = replace(found, evidence=(*found.evidence, line))
         return self.with_relatives(found, place, self.left_out(*places))
 
     def with_relatives(self, finding: Finding, place: tuple[int, int], left_out: int) -> Finding:

@@ -152,6 +152,7 @@ def story_of(mains: Sequence[Finding | None]) -> str:
         return ""
     stories = (
         (_came_from_others, _HALF, "changes of a volume also change its snapshots or clones"),
+        (_was_right, _MOST, "data that was right when it was read is damaged later"),
         (_is_from_afar, _HALF, "discards or write zeroes requests go to wrong places"),
         (_is_untouched_beside, _HALF, _TOO_FAR),
         (_lies_beside, _MOST, _TOO_FAR),
@@ -201,6 +202,10 @@ def _is_untouched_beside(finding: Finding) -> bool:
     """Return whether a place lies beside a later discard, and no request to the place is lost."""
     lost = _lost_change(finding)
     return _lies_beside(finding) and (lost is None or lost.kind == "prefill")
+
+
+def _was_right(finding: Finding) -> bool:
+    return bool(finding.since_right)
 
 
 def _is_from_afar(finding: Finding) -> bool:

@@ -173,6 +173,9 @@ def _of_data(finding: Finding) -> str:
     place = _sided_place(finding)
     has = _has(finding, is_one=finding.sectors == 1)
     culprit = finding.culprit
+    if finding.since_right:
+        again = f"{has.removeprefix('still ')} again" if has.startswith("still ") else has
+        return f"{place} {again}; {finding.since_right}"
     if finding.fit is not None and not finding.fit.is_lost:
         what = "it" if finding.sectors == 1 else f"sector {finding.sector}"
         return f"{place} {has}: {what} {finding.fit.text}"

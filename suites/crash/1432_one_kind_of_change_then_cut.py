@@ -60,8 +60,9 @@ def test(new_disk, nbd_io, target, seed, log):
             if not is_offered(io, command, by_flush):
                 continue
             offset, length = widened(start + SHAPES[shape][0], SHAPES[shape][1], io.block_sizes[0])
+            change = {Command.WRITE_ZEROES: io.write_zeroes, Command.TRIM: io.discard}
             for at in (offset, offset + length)[: random.choice((1, 2))]:
-                io.finish(io.send(command, at, length, 0 if by_flush else FUA))
+                change.get(command, io.write)(at, length, 0 if by_flush else FUA)
             if by_flush:
                 io.flush()
             log(f"{command.name} of {shape}, {place}, {'FLUSH' if by_flush else 'FUA'}")

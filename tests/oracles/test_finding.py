@@ -21,7 +21,8 @@ from oracles.damage import (
     error,
     size,
 )
-from oracles.finding import Finding, Findings, render, reported, sentence
+from oracles.finding import Finding, Findings, render, reported
+from oracles.sentences import sentence
 
 _NUMBER = st.one_of(st.none(), st.integers(0, (1 << 64) - 1))
 _BYTES = st.integers(0, (1 << 63) - 1)
