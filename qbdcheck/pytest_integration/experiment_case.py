@@ -77,4 +77,5 @@ def test(request: pytest.FixtureRequest) -> None:
         )
 
     bench = Bench(open_session, stash[SCRATCH], stash[SEED])
-    stash[EXPERIMENT] = experiments.Experiment(bench, wanted).run(scripts)
+    lacking = experiments.lacking(task.findings)
+    stash[EXPERIMENT] = experiments.Experiment(bench, wanted).run(scripts, lacking)

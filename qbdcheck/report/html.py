@@ -455,7 +455,7 @@ def _logs(case: CaseEnded) -> Iterator[_Attached]:
                 text = _end_of(path, _LOG_BYTES)
             except OSError:
                 continue  # the name of the file is in the page equal
-            if text.strip():
+            if text.strip() and "\0" not in text:  # binary data says nothing to a reader
                 yield _Attached(path.name, text=text)
 
 

@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from oracles.damage import Damage
+from oracles.damage import Damage, What
 from oracles.finding import Finding, telling
+from oracles.life import IN_FLIGHT, NOT_JUDGED
 from oracles.recorded import asked_by, fits, scripts_of
 from oracles.scripts import Script, Step
 from qbdcheck import clock
@@ -98,11 +99,16 @@ class Experiment:
         self._trials: list[Trial] = []
         self._said = words.Said()
 
-    def run(self, scripts: Sequence[tuple[str, Script]]) -> CaseExperiment:
-        """Return what came of it."""
+    def run(
+        self, scripts: Sequence[tuple[str, Script]], lacking: Sequence[str] = ()
+    ) -> CaseExperiment:
+        """Return what came of it.
+
+        :param lacking: what the case had and no script has, from `lacking`.
+        """
         found = first_failing(scripts, self._judge)
         if found is None:
-            return self._made(NOT_REPRODUCED, _not_reproduced(scripts, self._judge))
+            return self._made(NOT_REPRODUCED, _not_reproduced(scripts, self._judge, lacking))
         source, script = found
         script = smallest(script, self._judge)
         is_smallest = not self._judge.is_over()
@@ -319,7 +325,25 @@ def _room(script: Script, number: int) -> tuple[int, int]:
     return below, size - max(0, above - step.length)
 
 
-def _not_reproduced(scripts: Sequence[tuple[str, Script]], judge: Judge) -> str:
+def lacking(findings: Sequence[Finding]) -> list[str]:
+    """Return what the requests before a failure had that no script of them has."""
+    if not findings:
+        return []
+    finding = findings[telling(findings, 1)[0]]
+    moments = (*finding.life, *(finding.record.moments if finding.record else ()))
+    kinds = {one.kind for one in moments}
+    is_together = any(one.text == NOT_JUDGED or one.text.endswith(IN_FLIGHT) for one in moments)
+    is_stamped = finding.expected is None or finding.expected.what in (What.STAMP, What.ZEROES)
+    found = {
+        "requests in flight together": is_together,
+        "faults and requests that failed": bool(kinds & {"fault", "error"}),
+        "snapshots or clones": "snapshot" in kinds,
+        "other contents than the stamps of a script": not is_stamped,
+    }
+    return [what for what, had in found.items() if had]
+
+
+def _not_reproduced(scripts: Sequence[tuple[str, Script]], judge: Judge, had: Sequence[str]) -> str:
     """Return what it says that no script failed."""
     about, longest = max(scripts, key=lambda one: len(one[1].steps))
     asked = f"{about} ({len(longest.steps)} steps, one at a time)"
@@ -328,11 +352,14 @@ def _not_reproduced(scripts: Sequence[tuple[str, Script]], judge: Judge) -> str:
             f"Tried on fresh volumes: it did not fail within the time ({judge.count} plays, with"
             f" {asked})."
         )
-    return (
-        f"Tried on fresh volumes: {asked} did not fail in {judge.count} plays. So the failure needs"
-        " something that these steps do not have, such as requests in flight together, clones or"
-        " removed snapshots, a moment in time, or other contents."
+    needs = (
+        f"The case had what these steps do not have: {', '.join(had)}. The failure may need it, or"
+        " a moment in time."
+        if had
+        else "So the failure needs something that these steps do not have, such as requests in"
+        " flight together, a moment in time, or other contents."
     )
+    return f"Tried on fresh volumes: {asked} did not fail in {judge.count} plays. {needs}"
 
 
 def not_tried(findings: Sequence[Finding]) -> CaseExperiment:

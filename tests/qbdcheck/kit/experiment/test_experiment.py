@@ -5,8 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from blockio.layers import Below, Command, Layer, Reply, Request
-from oracles.damage import Damage
+from oracles.damage import Content, Damage, What
 from oracles.finding import Finding
+from oracles.life import IN_FLIGHT, Moment
 from oracles.model import Wrong
 from oracles.scripts import Script, Step
 from qbdcheck.kit.experiment.bench import saw_of
@@ -15,6 +16,7 @@ from qbdcheck.kit.experiment.experiment import (
     REPRODUCED,
     Experiment,
     candidates,
+    lacking,
     not_tried,
 )
 from qbdcheck.kit.experiment.outcomes import Played, kind_of
@@ -190,3 +192,22 @@ def test_a_script_shows_only_data_that_is_called_zero(remark: str, is_shown: boo
     reason = "the requests before the failure were not recorded"
     other = "a script can show data that is called zero, and no other wrong block status"
     assert not_tried([finding]).sentence == f"Not tried again: {reason if is_shown else other}."
+
+
+def test_what_the_case_had_and_no_script_has_is_named() -> None:
+    def found(*life: Moment, expected: What = What.STAMP) -> Finding:
+        return Finding(Damage.STALE, 0, 512, expected=Content(expected), life=life)
+
+    together = Moment("write", 1, 0, 512, text=f"write{IN_FLIGHT}")
+    fault, snapshot = Moment("fault"), Moment("snapshot", text="snapshot s was taken")
+    assert lacking([]) == lacking([found(Moment("write", 1, 0, 512))]) == []
+    assert lacking([found(together, fault)]) == [
+        "requests in flight together",
+        "faults and requests that failed",
+    ]
+    assert lacking([found(snapshot, expected=What.DATA)]) == [
+        "snapshots or clones",
+        "other contents than the stamps of a script",
+    ]
+    told = experiment(None).run([("the requests", SCRIPT)], ["snapshots or clones"]).sentence
+    assert "The case had what these steps do not have: snapshots or clones. The failure may" in told
