@@ -22,7 +22,7 @@ _NAMED = 2
 def suspects(moments: Sequence[Moment], offset: int, length: int) -> str:
     """Return what came since the last right read of a place, as a sentence; "" for nothing.
 
-    :param moments: of the volume, in order; the last read of the place is the wrong one.
+    :param moments: of the volume, in order; the wrong read of the place is the last one.
     :param offset: of the place, in bytes, as is ``length``.
     """
     reads = [
@@ -31,8 +31,8 @@ def suspects(moments: Sequence[Moment], offset: int, length: int) -> str:
         if one.kind == "read" and one.touches(offset, length)
         and one.text not in (NOT_JUDGED, DIFFERED)
     ]  # fmt: skip
-    if len(reads) < 2:
-        return ""
+    if len(reads) < 2 or reads[-1] != len(moments) - 1:
+        return ""  # the wrong read was not recorded, so the last recorded one was right
     between = moments[reads[-2] + 1 : reads[-1]]
     changed = any(one.kind in CHANGES and one.touches(offset, length) for one in between)
     if changed or any(one.kind in _OTHER_STORIES for one in between):

@@ -23,6 +23,7 @@ FAILED = Moment("error", 0, 20480, 512, text="READ of 512 bytes at 20480: Input/
          f"requests to it failed 2 times, such as {FAILED.text}"),
         ((WRITE, NEAR, READ), ""),
         ((WRITE, READ, FAR, READ), ""),
+        ((WRITE, READ, NEAR, READ, FAR), ""),
         ((WRITE, READ, NEAR, WRITE, READ), ""),
         ((WRITE, READ, NEAR, Moment("cut"), READ), ""),
         ((WRITE, Moment("read", 0, 0, 65536, text=DIFFERED), NEAR, READ), ""),
