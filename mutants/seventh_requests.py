@@ -415,6 +415,7 @@ class FlushWaitsForPrunedDiscard(Mutant):
     says = _NO_ANSWER
     source = "ceph pull requests 20682, 49614 (librbd journal and partial discards)"
     breaks = "after a discard with less than 4 KiB in one of its 4 MiB objects, a flush never ends"
+    commands = (Command.TRIM,)
     pauses = True
 
     def install(self) -> None:
