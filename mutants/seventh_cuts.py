@@ -32,6 +32,7 @@ class FlushForgetsDeletions(VolumeMutant):
     says = r"not zero"
     source = "vitastor 581d02e5"
     breaks = "a flush makes nothing durable if only whole 128 KiB objects were zeroed before it"
+    forgets_after = ("snapshot", "power_cut")
 
     def fresh(self) -> list[bool]:
         """Start without deletions and other changes."""
@@ -65,16 +66,6 @@ class FlushForgetsDeletions(VolumeMutant):
         """Note the change."""
         real(size)
         self.of(volume)[1] = True
-
-    def on_snapshot(self, real: Real, volume: Volume, name: str) -> None:
-        """Start again."""
-        real(name)
-        self.put(volume, self.fresh())
-
-    def on_power_cut(self, real: Real, volume: Volume, seed: int) -> None:
-        """Start again."""
-        real(seed)
-        self.put(volume, self.fresh())
 
 
 class _Local(NamedTuple):
@@ -168,6 +159,7 @@ class FuaHitRevivedByCut(VolumeMutant):
     breaks = (
         "a power cut revives 64 KiB that were read twice before a write with FUA, until a flush"
     )
+    forgets_after = ("resize",)
 
     def fresh(self) -> _Lines:
         """Start with an empty cache."""
@@ -211,11 +203,6 @@ class FuaHitRevivedByCut(VolumeMutant):
         real()
         self.of(volume).stale.clear()
 
-    def on_resize(self, real: Real, volume: Volume, size: int) -> None:
-        """Start again."""
-        real(size)
-        self.put(volume, self.fresh())
-
     def on_snapshot(self, real: Real, volume: Volume, name: str) -> None:
         """Make the table of lines durable."""
         real(name)
@@ -240,6 +227,7 @@ class FuaOverSharedVolatile(VolumeMutant):
     says = r"FUA"
     source = "dm-thin: fix bug where bio that overwrites thin block ignores FUA"
     breaks = "FUA is ignored for a 64 KiB block as a whole that is new or shared with a snapshot"
+    forgets_after = ("snapshot",)
 
     def fresh(self) -> set[int]:
         """Start without blocks that are known to be the volume's own."""
@@ -260,11 +248,6 @@ class FuaOverSharedVolatile(VolumeMutant):
         real(offset, data, fua)
         own.update(blocks(offset, len(data), _UNIT))
 
-    def on_snapshot(self, real: Real, volume: Volume, name: str) -> None:
-        """Share all blocks."""
-        real(name)
-        self.put(volume, self.fresh())
-
 
 class _Extents(NamedTuple):
     """Extents that are not flushed, those that are, and what a reload would not find."""
@@ -281,6 +264,7 @@ class ReloadDropsExtentTop(VolumeMutant):
     shows = ("zeroed", "lost write")
     source = "Linux ef71ec00002d (bcache: Data corruption fix)"
     breaks = "after a power cut, a flushed write ends where a later write into its middle begins"
+    forgets_after = ("resize",)
 
     def fresh(self) -> _Extents:
         """Start without extents."""
@@ -319,11 +303,6 @@ class ReloadDropsExtentTop(VolumeMutant):
         real()
         new, old, lost = self.of(volume)
         self.put(volume, _Extents([], [*old, *new][-_MOST:], lost))
-
-    def on_resize(self, real: Real, volume: Volume, size: int) -> None:
-        """Start again."""
-        real(size)
-        self.put(volume, self.fresh())
 
     def on_power_cut(self, real: Real, volume: Volume, seed: int) -> None:
         """Load the extents."""

@@ -279,6 +279,7 @@ class SmallFirstWriteBadSum(VolumeMutant):
     says = r"Input/output error|errno|EIO"
     source = "vitastor ddd755a0"
     breaks = "one 4 KiB block that is the first write to a 128 KiB object cannot be read"
+    forgets_after = ("resize", "power_cut")
 
     def fresh(self) -> set[int]:
         """Start without blocks that have a wrong checksum."""
@@ -316,16 +317,6 @@ class SmallFirstWriteBadSum(VolumeMutant):
         real()
         self._rewritten(volume, offset, length)
 
-    def on_resize(self, real: Real, volume: Volume, size: int) -> None:
-        """Start again."""
-        real(size)
-        self.put(volume, self.fresh())
-
-    def on_power_cut(self, real: Real, volume: Volume, seed: int) -> None:
-        """Start again."""
-        real(seed)
-        self.put(volume, self.fresh())
-
 
 class CompressedDiscardPunchesNext(VolumeMutant):
     """The host sectors of a compressed cluster are punched, of which the last one is shared."""
@@ -334,6 +325,7 @@ class CompressedDiscardPunchesNext(VolumeMutant):
     shows = ("zeroed", "lost write")
     source = "class known from compressed clusters that share sectors (qcow2-rs pull request 12)"
     breaks = "a discard of a compressible 64 KiB cluster zeroes 4 KiB of the one written after it"
+    forgets_after = ("resize", "power_cut")
 
     def fresh(self) -> list[int]:
         """Start without compressed clusters; they are in the order of their writing."""
@@ -370,16 +362,6 @@ class CompressedDiscardPunchesNext(VolumeMutant):
                     volume.store.zero(after, BLOCK, allocate=False)
         touched = {one for one in order if one < end and one + _UNIT > offset}
         self.put(volume, [one for one in order if one not in touched])
-
-    def on_resize(self, real: Real, volume: Volume, size: int) -> None:
-        """Start again."""
-        real(size)
-        self.put(volume, self.fresh())
-
-    def on_power_cut(self, real: Real, volume: Volume, seed: int) -> None:
-        """Start again."""
-        real(seed)
-        self.put(volume, self.fresh())
 
 
 class DiscardInLargeSectors(Mutant):

@@ -37,15 +37,7 @@ def _restore(volume: Volume, spans: list[Span]) -> None:
 class _Logging(VolumeMutant):
     """A volume with a log, which is empty after a resize and after a snapshot."""
 
-    def on_resize(self, real: Real, volume: Volume, size: int) -> None:
-        """Write a checkpoint."""
-        real(size)
-        self.put(volume, self.fresh())
-
-    def on_snapshot(self, real: Real, volume: Volume, name: str) -> None:
-        """Write a checkpoint."""
-        real(name)
-        self.put(volume, self.fresh())
+    forgets_after = ("resize", "snapshot")
 
 
 class SequenceRestarts(_Logging):

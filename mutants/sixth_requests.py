@@ -160,6 +160,8 @@ class CachedLate(VolumeMutant):
     The cache and what waits for it have the data of each block by its offset in bytes.
     """
 
+    forgets_after = ("resize", "power_cut")
+
     def fresh(self) -> tuple[dict[int, bytes], dict[int, bytes]]:
         """Start with an empty cache, and nothing that waits."""
         return {}, {}
@@ -186,16 +188,6 @@ class CachedLate(VolumeMutant):
     ) -> None:
         """Invalidate both."""
         real()
-        self.put(volume, self.fresh())
-
-    def on_resize(self, real: Real, volume: Volume, size: int) -> None:
-        """Invalidate both."""
-        real(size)
-        self.put(volume, self.fresh())
-
-    def on_power_cut(self, real: Real, volume: Volume, seed: int) -> None:
-        """Start again."""
-        real(seed)
         self.put(volume, self.fresh())
 
 

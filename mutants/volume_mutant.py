@@ -23,16 +23,22 @@ class VolumeMutant(Mutant):
     A subclass overrides the methods ``on_...`` that it needs. ``real`` is the right method of the
     volume; it takes the arguments that follow the volume, except that of `on_zeroes`, which takes
     none. One request at a time is inside of these methods.
+
+    ``forgets_after`` has the events after which the state of a volume is `fresh` again: ``resize``,
+    ``power_cut``, ``snapshot``. The subclass has no method for them.
     """
 
     takes = ALWAYS
+    forgets_after: tuple[str, ...] = ()
 
     def install(self) -> None:
         """Patch the methods of volumes that the subclass overrides."""
         self._state: weakref.WeakKeyDictionary[Volume, Any] = weakref.WeakKeyDictionary()
         for name in ("read", "write", "flush", "resize", "power_cut", "snapshot"):
             own = f"on_{name}"
-            if getattr(type(self), own) is not getattr(VolumeMutant, own):
+            if name in self.forgets_after:
+                replace(Volume, name, partial(self._around, self._start_again))
+            elif getattr(type(self), own) is not getattr(VolumeMutant, own):
                 replace(Volume, name, partial(self._around, getattr(self, own)))
         if type(self).on_zeroes is not VolumeMutant.on_zeroes:
             for name in ("write_zeroes", "discard"):
@@ -53,6 +59,12 @@ class VolumeMutant(Mutant):
                 self.on_zeroes(thunk, volume, offset, length, is_discard, fua)
 
         return act
+
+    def _start_again(self, real: Real, volume: Volume, *arguments: Any, **named: Any) -> Any:
+        """Carry out an event of `forgets_after`."""
+        done = real(*arguments, **named)
+        self.put(volume, self.fresh())
+        return done
 
     def fresh(self) -> Any:
         """Return the first state of a volume."""

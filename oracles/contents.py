@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from oracles.stamps import SECTOR, Bytes
 
@@ -246,6 +247,28 @@ class Contents:
         if self.chunks:
             end = (max(self.chunks) + 1) * CHUNK
             self.apply(Change(size, max(end - size, 0)))
+
+
+def is_one_of(there: bytes, states: frozenset[bytes], part: slice) -> bool:
+    """Return whether the bytes that were read of a sector are those of a permitted content."""
+    return there in states or (len(there) < SECTOR and any(s[part] == there for s in states))
+
+
+def nearest(
+    states: Sequence[Bytes], seen: Bytes, likeliest: Bytes, promised: NDArray[np.int64]
+) -> Bytes:
+    """Return the permitted contents to compare a sector with.
+
+    They are the likeliest ones, unless others have at most half as many bytes that differ from what
+    was seen: a discard may have zeroed a part of the sector, and that is no damage.
+
+    :param promised: the bytes that count.
+    """
+    differing = [int(np.count_nonzero((one != seen)[promised])) for one in states]
+    fewest = min(differing)
+    if 2 * fewest > np.count_nonzero((likeliest != seen)[promised]):
+        return likeliest
+    return states[differing.index(fewest)]
 
 
 def _any_order(sector: int, states: States, changes: Sequence[Change], maybe: bool) -> States:

@@ -132,8 +132,8 @@ def _from_afar(finding: Finding, entries: Sequence[Operation]) -> str:
             kind = "discard" if one.text.startswith("discard") else _ZEROES
             where = "higher" if one.offset > finding.offset else "lower"
             return (
-                f"{FROM_AFAR} {kind} #{one.number} of {one.length} bytes at offset {one.offset} was"
-                f" sent just {exact_size(away)} {where}, so it may have been done here"
+                f"{FROM_AFAR} {kind} #{one.number} of {one.length} bytes at offset {one.offset},"
+                f" exactly {exact_size(away)} {where}"
             )
     return ""
 

@@ -23,6 +23,11 @@ from oracles.suspects import SINCE_RIGHT
 SECTOR = 512
 UNREPORTED: Mapping[str, bool] = {"unreported": True}
 """The metadata of fields that reports do not have."""
+_NEWER: Mapping[str, Any] = {
+    "sector_bytes": None, "follows": "", "right_writes": (), "asked": None, "nearby": (),
+    "volume": "", "relatives": (), "not_listed": 0, "fit": None,
+}  # fmt: skip
+"""Members that reports of earlier versions lack."""
 SHOWN = 16
 """Bytes of expected and seen data that a finding shows."""
 
@@ -192,21 +197,7 @@ class Finding:
 
         :raise ValueError: something else made them. :raise LookupError, TypeError: as well.
         """
-        newer: dict[str, Any] = {
-            "sector_bytes": None,
-            "follows": "",
-            "right_writes": (),
-            "asked": None,
-        }
-        newer |= {
-            "asked": None,
-            "nearby": (),
-            "volume": "",
-            "relatives": (),
-            "not_listed": 0,
-            "fit": None,
-        }
-        members = {**newer, **members}
+        members = {**_NEWER, **members}
         names = [one.name for one in fields(cls) if one.metadata != UNREPORTED]
         values = {name: members[name] for name in names}
         for name in ("expected", "seen"):
@@ -319,7 +310,7 @@ def render(findings: Sequence[Finding], limit: int = 12) -> str:
 
 DISCARDED = "it lies directly"
 """Begins the evidence of a finding beside a later discard."""
-FROM_AFAR = "later,"
+FROM_AFAR = "a later request may have lost a bit of its offset:"
 """Begins the evidence of a zeroed place that may be that of another request."""
 READ_WAS_WRONG = "so the read was wrong"
 """End of the evidence of a finding whose place had the right data when it was read again."""

@@ -161,7 +161,7 @@ class History:
             self._checks.clear()  # what was right before it may be lost now
         self.size = length if kind == "resize" else self.size
         at_s = round(self.clock(), 6) if self.clock else None
-        lane = "" if kind in ("prefill", "cut", "restart", "snapshot") else self.lane
+        lane = "" if kind in ("prefill", "durable", "cut", "restart", "snapshot") else self.lane
         self._noted += 1
         self._moments.append(
             Moment(

@@ -37,13 +37,14 @@ _GONE = frozenset(
 _PARTS = (Damage.TORN, Damage.BIT_FLIP, Damage.ALTERED, Damage.SHIFTED)
 """Kinds of damage that leave something of the write."""
 _SECTOR = 512
-WHOLE = ("flush", "cut", "fault", "resize", "restart", "snapshot")
+WHOLE = ("flush", "durable", "cut", "fault", "resize", "restart", "snapshot")
 """Kinds of moments that concern the whole volume."""
 NOT_JUDGED = "not judged: in flight with a change there"
 """The text of a read that nobody compared."""
 DIFFERED = "was wrong"
 """The text of a read that was compared and differed, where the case went on."""
 CHANGES = ("prefill", "write", "zero", "discard")
+MAKES_DURABLE = ("flush", "durable")
 IN_FLIGHT = " (in flight with others)"
 """Ends the text of a change that was in flight together with others that overlap it."""
 REMOVED = " was removed"
@@ -60,9 +61,9 @@ class Moment:
 
     :ivar kind: ``prefill``, ``write``, ``zero``, ``discard``, ``read``, ``cut``,
         ``fault``, ``resize``, ``restart`` (the server was stopped in its normal way), ``snapshot``
-        (a snapshot or clone was made or removed, as the text says), ``flush`` (with a text: none
-        was sent; what was acknowledged is durable, as it says), ``close`` (the connection of
-        ``lane`` was closed in its normal way), ``status`` (a block status was requested) or
+        (a snapshot or clone was made or removed, as the text says), ``flush``, ``durable`` (what
+        was acknowledged is durable without a flush; the text says why), ``close`` (the connection
+        of ``lane`` was closed in its normal way), ``status`` (a block status was requested) or
         ``error`` (a request failed; the text has its name and the error).
     :ivar number: of the operation, as in its stamp; 0 where it has none.
     :ivar at_s: when it was known to be over, in seconds since the case began; None if that
@@ -172,6 +173,11 @@ class Culprit:
     sentence: str
     lost: int | None = None
 
+    @property
+    def change(self) -> int:
+        """The place of the change that is not there, or went elsewhere."""
+        return self.place if self.lost is None else self.lost
+
 
 def culprit_of(
     life: Sequence[Moment],
@@ -221,7 +227,7 @@ def _torn(life: Sequence[Moment], first: int | None) -> Culprit | None:
         one = life[at]
         if one.kind in CHANGES and first is not None and not one.touches(first, 1):
             continue
-        if one.kind == "flush" or one.fua:
+        if one.kind in MAKES_DURABLE or one.fua:
             return None
         if one.kind in CHANGES:
             is_kill = life[cut].text == KILLED
@@ -279,11 +285,11 @@ def _of_lost(life: Sequence[Moment], lost: int, seen: int | None, *, whole: bool
         return Culprit(lost, _never_cut(life, lost, seen, gone))
     read = max([lost, *reads_that_returned(life, lost)])
     survived = any(one.kind == "cut" for one in life[lost:read])  # so it was durable
-    flushes = [at for at in range(lost + 1, cut) if life[at].kind == "flush" and not survived]
-    flush = next(iter(flushes), None)
+    kept = [at for at in range(lost + 1, cut) if life[at].kind in MAKES_DURABLE and not survived]
+    flush = next(iter(kept), None)
     how = "The server was killed" if life[cut].text == KILLED else "The power was cut"
     power = f"{how}{_at(life[cut])}"
-    if flush is not None and life[flush].text:
+    if flush is not None and life[flush].kind == "durable":
         text = (
             f"{power}. {_named(write)} was acknowledged{_at(write)} {life[flush].text}, and {gone}:"
             " it had to be durable without a flush."

@@ -59,7 +59,7 @@ def steps_of(moments: Sequence[Moment]) -> Iterator[Step]:
                 yield Step("zero", one.offset, one.length, one.fua, connection=lane)
             case "discard" | "read":
                 yield Step(one.kind, one.offset, one.length, connection=lane)
-            case "flush" if last != "flush" and not one.text:
+            case "flush" if last != "flush":
                 yield Step("flush", connection=lane)
             case "close":
                 yield Step("reopen", connection=lane)

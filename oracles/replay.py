@@ -32,7 +32,7 @@ _OLD = (How.MISSING, How.BEFORE, How.AGAIN, How.ORDER)
 
 @dataclass(frozen=True)
 class Effect:
-    """What one change made of a sector: ``data`` from byte ``first`` of the sector on."""
+    """The bytes that one change put into a sector: ``data``, from byte ``first`` on."""
 
     change: Operation
     first: int

@@ -16,9 +16,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from oracles.contents import CHUNK, Change, Chunk, Contents
+from oracles.contents import CHUNK, Change, Chunk, Contents, is_one_of, nearest
 from oracles.contrast import in_zeroes
 from oracles.damage import Damage, Difference
 from oracles.diagnosis import diagnose
@@ -214,9 +213,14 @@ class Shadow:
         self._now.apply_in_any_order(changes)
         self._pending.append(changes)
 
-    def flush(self, without: str = "") -> None:
-        """Record a flush; or why all is durable without one: ``with the write cache off``."""
-        self.history.note("flush", text=without)
+    def flush(self) -> None:
+        """Record an acknowledged flush: what was acknowledged before it was sent is durable."""
+        self.history.note("flush")
+        self._all_durable()
+
+    def durable(self, why: str) -> None:
+        """Record why all is durable without a flush: ``with the write cache off``."""
+        self.history.note("durable", text=why)
         self._all_durable()
 
     def _all_durable(self) -> None:
@@ -326,13 +330,13 @@ class Shadow:
             states = self._now.states(sector)
             part = slice(low - sector * SECTOR, high - sector * SECTOR)
             there = seen[low - offset : high - offset]
-            if states is None or _is_one_of(there.tobytes(), states, part):
+            if states is None or is_one_of(there.tobytes(), states, part):
                 wanted[low - offset : high - offset] = there
             else:
                 likeliest = wanted[low - offset : high - offset]
                 promised = self._unknown.others(np.arange(low, high)) - low
                 permitted = [as_array(one[part]) for one in states]
-                likeliest[:] = _nearest(permitted, there, likeliest, promised)
+                likeliest[:] = nearest(permitted, there, likeliest, promised)
         headers = self.history.stamps_of
         findings = diagnose(
             seen,
@@ -467,28 +471,6 @@ class Shadow:
             if not np.array_equal(there, seen[low - offset : high - offset]):
                 return False
         return True
-
-
-def _is_one_of(there: bytes, states: frozenset[bytes], part: slice) -> bool:
-    """Return whether the bytes that were read of a sector are those of a permitted content."""
-    return there in states or (len(there) < SECTOR and any(s[part] == there for s in states))
-
-
-def _nearest(
-    states: Sequence[Bytes], seen: Bytes, likeliest: Bytes, promised: NDArray[np.int64]
-) -> Bytes:
-    """Return the permitted contents to compare a sector with.
-
-    They are the likeliest ones, unless others have at most half as many bytes that differ from what
-    was seen: a discard may have zeroed a part of the sector, and that is no damage.
-
-    :param promised: the bytes that count.
-    """
-    differing = [int(np.count_nonzero((one != seen)[promised])) for one in states]
-    fewest = min(differing)
-    if 2 * fewest > np.count_nonzero((likeliest != seen)[promised]):
-        return likeliest
-    return states[differing.index(fewest)]
 
 
 def _sector_bytes(finding: Finding, seen: Bytes, wanted: Bytes, offset: int) -> Difference:

@@ -1,4 +1,4 @@
-"""What came between the last right read of a place and the wrong one: the change there was done.
+"""What came between the last right read of a place and the wrong one.
 
 A place that was read right after its last change has lost nothing of that change then. What damaged
 it came later: a request close to it, or one to it that failed.

@@ -190,7 +190,7 @@ def _lost_change(finding: Finding) -> Moment | None:
     culprit = finding.culprit
     if culprit is None:
         return None
-    return finding.life[culprit.place if culprit.lost is None else culprit.lost]
+    return finding.life[culprit.change]
 
 
 def _came_from_others(finding: Finding) -> bool:

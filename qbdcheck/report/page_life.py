@@ -266,8 +266,8 @@ def _chosen(life: Sequence[Moment], roles: dict[int, tuple[str, str]]) -> list[i
 
 
 def _is_hidden(life: Sequence[Moment], at: int) -> bool:
-    """Return whether a flush was not sent, or stands between two flushes of its connection."""
-    if life[at].kind == "flush" and life[at].text:
+    """Return whether an event is in the table alone: a flush between two, and what needs none."""
+    if life[at].kind == "durable":
         return True
     if not 0 < at < len(life) - 1:
         return False
@@ -319,8 +319,8 @@ def _title(one: Moment, word: str) -> Iterator[str]:
 def _event(one: Moment) -> str:
     if one.kind == "cut":
         return "SIGKILL" if one.text == KILLED else "power cut"
-    if one.kind == "flush" and one.text:
-        return f"no flush: durable {one.text}"
+    if one.kind == "durable":
+        return f"durable without a flush, {one.text}"
     return _TEXTS.get(one.kind, one.kind)
 
 

@@ -10,7 +10,7 @@ from blockio.sizes import exact_size
 from oracles.concurrent_reads import SAME_DATA
 from oracles.damage import Content, Damage, What
 from oracles.finding import FROM_AFAR, SECTOR, Finding
-from oracles.life import CHANGES, DIFFERED, IN_FLIGHT, NOT_JUDGED, Moment
+from oracles.life import CHANGES, DIFFERED, IN_FLIGHT, MAKES_DURABLE, NOT_JUDGED, Moment
 from qbdcheck.report.page_damage import is_wrong_read
 from qbdcheck.report.page_surroundings import named, range_of
 
@@ -139,7 +139,7 @@ def _request(one: Moment, finding: Finding, place: tuple[int, int]) -> Request:
         notes, role = ["its data is there"], "found"
     culprit = finding.culprit
     if culprit is not None and finding.damage is not Damage.MISDIRECTED:
-        at = culprit.place if culprit.lost is None else culprit.lost
+        at = culprit.change
         if finding.life[at] is one:
             notes, role = ["must be there"], "lost"
     more = ["in flight with others"] if one.text.endswith(IN_FLIGHT) else []
@@ -227,7 +227,7 @@ def further(findings: Sequence[Finding], finding: Finding) -> str:
     told = told or _unflushed(finding)
     if told or culprit is None:
         return told
-    write = finding.life[culprit.place if culprit.lost is None else culprit.lost]
+    write = finding.life[culprit.change]
     part = part_of(findings, write) if write.kind in ("write", "zero", "discard") else ""
     return f"; {part}" if part else ""
 
@@ -273,11 +273,11 @@ def _unflushed(finding: Finding) -> str:
     culprit = finding.culprit
     if culprit is None or not finding.volume.startswith(("snapshot ", "clone ")):
         return ""
-    at = culprit.place if culprit.lost is None else culprit.lost
+    at = culprit.change
     if finding.life[at].fua:
         return ""
     for one in finding.life[at + 1 :]:
-        if one.kind in {"flush", "cut", "restart"}:
+        if one.kind in {*MAKES_DURABLE, "cut", "restart"}:
             return ""
         if one.kind == "snapshot" and one.text.endswith(" was taken"):
             return f"; it was not flushed when {one.text}"
@@ -394,7 +394,7 @@ def request_shapes(finding: Finding) -> Iterator[str]:
     culprit = finding.culprit
     if culprit is None:
         return
-    write = finding.life[culprit.place if culprit.lost is None else culprit.lost]
+    write = finding.life[culprit.change]
     if write.kind != "prefill" and write.kind in CHANGES:
         number = f" #{write.number}" if write.number else ""
         went = "whose data is at a wrong place"

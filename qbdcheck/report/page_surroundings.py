@@ -36,7 +36,7 @@ def in_flight(finding: Finding, write: Moment) -> str:
 
 def flushed(flush: Moment, write: Moment) -> str:
     """Return that a flush followed a change, as the rest of a sentence; or why none was needed."""
-    if flush.text:
+    if flush.kind == "durable":
         return f" {flush.text}"
     return " and flushed" if write.is_certain else ", and a flush followed it"
 

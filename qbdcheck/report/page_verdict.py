@@ -15,6 +15,7 @@ from oracles.displacement import summary
 from oracles.finding import DISCARDED, SECTOR, Finding
 from oracles.life import (
     KILLED,
+    MAKES_DURABLE,
     Culprit,
     Moment,
     cut_after,
@@ -186,7 +187,7 @@ def _of_data(finding: Finding) -> str:
 
 def _of_change(finding: Finding, culprit: Culprit, place: str, has: str) -> str:
     """Return what became of the change that a finding contradicts."""
-    at = culprit.place if culprit.lost is None else culprit.lost
+    at = culprit.change
     write, after = finding.life[at], finding.life[at + 1 :]
     seen = place_of_change(finding.life, finding.seen)
     if finding.damage is Damage.MISDIRECTED:
@@ -210,7 +211,7 @@ def _of_change(finding: Finding, culprit: Culprit, place: str, has: str) -> str:
         acknowledged += in_flight(finding, write)
         others = alike(finding, write)
         return f"{_named(write)} {acknowledged}; {when}, {place} {has}{_beside(finding)}{others}"
-    if flushes := [one for one in finding.life[at + 1 : cut] if one.kind == "flush"]:
+    if flushes := [one for one in finding.life[at + 1 : cut] if one.kind in MAKES_DURABLE]:
         acknowledged += flushed(flushes[0], write)
     elif not write.fua and write.kind != "prefill":
         acknowledged += ", but not flushed"

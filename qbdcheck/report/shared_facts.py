@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from blockio.sizes import exact_size
 from oracles.damage import Damage, error
 from oracles.finding import DISCARDED, SECTOR, Finding
-from oracles.life import CHANGES, ends_before_read, reads_that_returned
+from oracles.life import CHANGES, MAKES_DURABLE, ends_before_read, reads_that_returned
 from oracles.linearizability import STALE
 from qbdcheck.report.conditions import Condition
 from qbdcheck.report.page_damage import is_wrong_read
@@ -158,7 +158,7 @@ def reader_and_writer(finding: Finding) -> tuple[str, str, float | None, int] | 
     if finding.damage is Damage.NOT_LINEARIZABLE:
         changes = [one for one in changes if one.number != life[read].number]
     elif culprit is not None:  # a discard may come after what had to be read
-        changes = [life[culprit.place if culprit.lost is None else culprit.lost]]
+        changes = [life[culprit.change]]
     if not changes or not changes[-1].lane or not life[read].lane:
         return None
     return life[read].lane, changes[-1].lane, life[read].at_s, changes[-1].number
@@ -238,7 +238,7 @@ def _kinds_of_ends(finding: Finding) -> set[str]:
     culprit, life = finding.culprit, finding.life
     if culprit is None or finding.damage not in NOT_THERE or is_wrong_read(finding):
         return set()
-    lost = culprit.place if culprit.lost is None else culprit.lost
+    lost = culprit.change
     if any(moment.kind == "cut" for moment in life[lost:]):
         return set()
     ends = ends_before_read(life, lost)
@@ -251,12 +251,12 @@ def _state_at_cut(finding: Finding) -> str | None:
     culprit = finding.culprit
     if culprit is None or finding.damage is not Damage.TORN:
         return None
-    at = culprit.place if culprit.lost is None else culprit.lost
+    at = culprit.change
     write, after = finding.life[at], finding.life[at + 1 :]
     kinds = [one.kind for one in after]
     if "cut" not in kinds:
         return ""
-    if write.fua or "flush" in kinds[: kinds.index("cut")]:
+    if write.fua or set(MAKES_DURABLE) & set(kinds[: kinds.index("cut")]):
         return "flushed"
     return "not flushed"
 

@@ -235,7 +235,7 @@ def lost_change(finding: Finding) -> tuple[str, tuple[str, ...]] | None:
     culprit = finding.culprit if finding.damage.rank == 0 else None
     if culprit is None:
         return None
-    one = finding.life[culprit.place if culprit.lost is None else culprit.lost]
+    one = finding.life[culprit.change]
     command = _CHANGES.get(one.kind)
     return (command, ("FUA",) if one.fua else ()) if command else None
 

@@ -28,6 +28,6 @@ def test(new_disk, nbd_io, seed, log):
             log("the target offers FLUSH")
             io.flush()
         else:
-            disk.shadow.flush("by a server without FLUSH")
+            disk.shadow.durable("by a server without FLUSH")
         cut(disk, seed + round_)
         disk.verify()

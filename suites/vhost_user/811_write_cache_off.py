@@ -58,7 +58,7 @@ def test(disk, seed):
             if on:
                 io.flush()
             else:
-                disk.shadow.flush(without)
+                disk.shadow.durable(without)
         cut(disk, seed + round_)
         with wrong_data_after(f"{state}, and the end of the daemon"):
             disk.verify()

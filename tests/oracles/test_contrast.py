@@ -158,8 +158,8 @@ def test_zeroes_where_a_discard_begins_that_lost_a_bit_of_its_offset_name_it() -
     (finding,) = shadow.check(0, data)
     assert finding.evidence == (
         (
-            "later, discard #2 of 16384 bytes at offset 4294971392 was sent just 4 GiB"
-            " higher, so it may have been done here"
+            "a later request may have lost a bit of its offset: discard #2 of 16384 bytes at"
+            " offset 4294971392, exactly 4 GiB higher"
         ),
     )
     data[4096:8192] = shadow.expected(4096, 4096)

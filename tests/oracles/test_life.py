@@ -81,7 +81,7 @@ def test_a_flush_that_kept_a_change_over_a_cut_is_not_accused_of_its_loss_in_the
 def test_without_a_write_cache_no_flush_is_accused(shadow: Shadow) -> None:
     old = shadow.expected(5 * SECTOR, SECTOR)
     write(shadow, 5)
-    shadow.flush("with the write cache off")
+    shadow.durable("with the write cache off")
     shadow.power_cut()
     finding = finding_of(shadow, 5, old)
     assert sentence(finding) == (

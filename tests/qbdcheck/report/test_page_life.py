@@ -102,11 +102,11 @@ def test_the_caption_says_of_how_many_events_the_table_has_the_last() -> None:
 
 
 def test_a_flush_that_was_not_sent_is_in_the_table_alone() -> None:
-    told = replace(LOST.life[3], text="with the write cache off")
+    told = replace(LOST.life[3], kind="durable", text="with the write cache off")
     life = life_of(replace(LOST, life=(*LOST.life[:3], told, *LOST.life[4:])))
     assert life
     assert [one.kind for one in life.marks] == ["prefill", "flush", "write", "cut", "read"]
-    assert life.lines[3].cells[1] == "no flush: durable with the write cache off"
+    assert life.lines[3].cells[1] == "durable without a flush, with the write cache off"
     assert life.caption == "All 6 events, 1 of them not in the picture"
 
 

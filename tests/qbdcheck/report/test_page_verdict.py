@@ -23,6 +23,7 @@ OLD = Content(What.STAMP, 0, 0, 0, 1, 2)
 PREFILL = Moment("prefill", 0, 0, 64 * SECTOR, 0.0, generation=0)
 WRITE = Moment("write", 7, 2500, 700, 1.0, "qemu-io.0", 3)
 FLUSH, CUT = Moment("flush", at_s=2.0), Moment("cut", at_s=3.0)
+DURABLE = Moment("durable", at_s=2.0, text="with the write cache off")
 READ = Moment("read", 9, 0, 64 * SECTOR, 4.0, "qemu-img")
 CLOSE, STOP = Moment("close", at_s=2.0, lane="qemu-io.0"), Moment("restart", at_s=3.0)
 REMOVED = Moment("snapshot", at_s=3.1, text="snapshot s1 was removed")
@@ -59,7 +60,7 @@ def verdict(runs: ModuleType, *findings: Finding, message: str = "wrong", detail
          "has no known outcome, and a flush followed it; after a power cut sector 5 still has"),
         ((PREFILL, WRITE, CUT, READ),
          "was acknowledged, but not flushed; after a power cut sector 5 still has"),
-        ((PREFILL, WRITE, replace(FLUSH, text="with the write cache off"), CUT, READ),
+        ((PREFILL, WRITE, DURABLE, CUT, READ),
          "was acknowledged with the write cache off; after a power cut sector 5 still has"),
         ((PREFILL, replace(WRITE, fua=True), CUT, READ),
          "with FUA was acknowledged; after a power cut sector 5 still has"),
